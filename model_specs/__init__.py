@@ -1,0 +1,1 @@
+"""Architectures as data: one `<model_type>.arch` a file, found by name."""
