@@ -154,8 +154,6 @@ class GenerationDefaults(Record):
     """(position, token) pairs, whisper: position 1 follows the decoder start token."""
     forced_bos_token_id: Count | None = None
     forced_eos_token_ids: TokenIds = ()
-    sources: tuple[str, ...] = ()
-    """Keys as found that another task may read, such as whisper's `lang_to_id`, are not kept."""
 
 
 class Pooling(Record):
