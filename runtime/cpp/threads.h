@@ -1,0 +1,63 @@
+// Persistent worker threads that share one counted loop at a time.
+//
+// Goals: no allocation after Create; the caller works too and never waits for a worker that took no task, so a
+// descheduled core delays at most the task it holds; idle workers spin for microseconds, then sleep.
+// Non-goals: nesting (a task must not call Run), several callers at once.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace smelt {
+
+class ThreadPool {
+ public:
+  static constexpr int kMaxThreads = 64;
+  using Task = void (*)(void* context, int64_t task, int thread);
+
+  ThreadPool() = default;
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // Starts threads - 1 workers; returns the number that could be had (at least 1, the caller itself).
+  int Start(int threads);
+  int threads() const { return threads_; }
+
+  // Calls task(context, i, thread) for every i of [0, count), in any order, on any thread of [0, threads()).
+  // Returns when all are done; everything they wrote is visible.
+  void Run(int64_t count, Task task, void* context);
+
+ private:
+  struct Worker;
+  static void* Enter(void* worker);
+  void WorkLoop(int thread);
+  bool RunSome(int thread);
+  void Stop();
+
+  alignas(64) std::atomic<uint64_t> state_{0};  // generation << 32 | next task
+  alignas(64) std::atomic<int64_t> done_{0};
+  alignas(64) std::atomic<Task> task_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<int64_t> count_{0};
+  std::atomic<int32_t> sleeping_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<bool> stop_{false};
+  int threads_ = 1;
+  alignas(64) unsigned char storage_[4096];  // platform handles of the workers, mutex and condition variables
+};
+
+// Calls body(task, thread) for each task of [0, count); inline when pool is null or there is one task.
+template <typename Body>
+void ParallelFor(ThreadPool* pool, int64_t count, const Body& body) {
+  if (pool == nullptr || pool->threads() == 1 || count <= 1) {
+    for (int64_t i = 0; i < count; ++i) body(i, 0);
+    return;
+  }
+  pool->Run(
+      count, [](void* context, int64_t i, int thread) { (*static_cast<const Body*>(context))(i, thread); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+}  // namespace smelt
