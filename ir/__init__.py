@@ -1,1 +1,1 @@
-
+"""The intermediate representation: immutable, typed, functional."""

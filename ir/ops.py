@@ -1,0 +1,74 @@
+"""The whole vocabulary of ops under one name: ``ops.rms_norm(x, w, eps=1e-6)``."""
+
+from __future__ import annotations
+
+from smelt.ir.composites.activations import (
+    clamp,
+    gelu,
+    gelu_sigmoid,
+    gelu_tanh,
+    relu,
+    silu,
+    softcap,
+    softmax,
+    softplus,
+)
+from smelt.ir.composites.attention import attention, merge_heads, rope, rope_table, split_heads
+from smelt.ir.composites.norms import layer_norm, rms_norm
+from smelt.ir.composites.quantized import dequantize, quantize_activation, quantized_linear
+from smelt.ir.op import OPS
+from smelt.ir.primitives.elementwise import (
+    abs,
+    add,
+    cast,
+    cos,
+    div,
+    equal,
+    erf,
+    exp,
+    floor,
+    less,
+    less_equal,
+    log,
+    logical_and,
+    logical_not,
+    logical_or,
+    maximum,
+    minimum,
+    mod,
+    mul,
+    neg,
+    pow,
+    round,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    sub,
+    tanh,
+    where,
+)
+from smelt.ir.primitives.leaves import arange, cache, const, full, input, item, param, read, weight
+from smelt.ir.primitives.matrix import (
+    conv,
+    grouped_linear,
+    linear,
+    matmul,
+    quantize_weight,
+    selective_scan,
+)
+from smelt.ir.primitives.reduce import argmax, cumsum, max, mean, min, sum, topk
+from smelt.ir.primitives.shape import (
+    concat,
+    expand,
+    flip,
+    gather,
+    gather_elements,
+    pad,
+    permute,
+    reshape,
+    slice,
+)
+
+__all__ = [name for name in dir() if name in OPS or name == "OPS"]

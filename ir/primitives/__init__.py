@@ -1,0 +1,1 @@
+"""Primitives: ops whose body is a type rule. One file for each family."""

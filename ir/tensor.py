@@ -1,0 +1,150 @@
+"""Tensor nodes: immutable and interned, so equal means identical and common subexpressions are free."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from smelt.ir.dims import Size
+from smelt.ir.types import DType, TupleType, Type
+
+if TYPE_CHECKING:
+    from smelt.ir.op import Op
+
+# Attribute values: None, bool, int, float, str, DType, Dim, Type and tuples of these.
+Attribute = Any
+
+
+class Tensor:
+    """One result of an op: its operands, attributes, type, and the place in the model it came from.
+
+    ``source`` is for people (profiles, errors); it is not part of a node's identity, so of two equal
+    nodes the first one's source stays.
+    """
+
+    __slots__ = ("op", "operands", "attrs", "result", "source", "__weakref__")
+
+    op: Op
+    operands: tuple[Tensor | None, ...]
+    attrs: tuple[tuple[str, Any], ...]
+    result: Type | TupleType
+    source: str
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"tensors are immutable; build a new one instead of setting {name}")
+
+    @property
+    def type(self) -> Type:
+        assert isinstance(self.result, Type), f"{self.op.name} has several results"
+        return self.result
+
+    @property
+    def shape(self) -> tuple[Size, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The operands that are present."""
+        return tuple(operand for operand in self.operands if operand is not None)
+
+    def attr(self, name: str) -> Any:
+        """The value of an attribute; KeyError when the op has none of that name."""
+        return dict(self.attrs)[name]
+
+    def __add__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic("add", self, other)
+
+    def __radd__(self, other: float) -> Tensor:
+        return _arithmetic("add", self, other)
+
+    def __sub__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic("sub", self, other)
+
+    def __rsub__(self, other: float) -> Tensor:
+        return _arithmetic("sub", other, self)
+
+    def __mul__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic("mul", self, other)
+
+    def __rmul__(self, other: float) -> Tensor:
+        return _arithmetic("mul", self, other)
+
+    def __truediv__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic("div", self, other)
+
+    def __rtruediv__(self, other: float) -> Tensor:
+        return _arithmetic("div", other, self)
+
+    def __pow__(self, other: Tensor | float) -> Tensor:
+        return _arithmetic("pow", self, other)
+
+    def __neg__(self) -> Tensor:
+        return _arithmetic("neg", self)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} : {self.result} @ {self.source or '-'}>"
+
+
+def _arithmetic(name: str, *operands: Tensor | float) -> Tensor:
+    from smelt.ir.op import OPS  # the table of ops imports this module
+
+    result = OPS[name](*operands)
+    assert isinstance(result, Tensor)
+    return result
+
+
+_interned: WeakValueDictionary[tuple[Any, ...], Tensor] = WeakValueDictionary()
+_place = threading.local()
+
+
+def make(
+    op: Op,
+    operands: tuple[Tensor | None, ...],
+    attrs: tuple[tuple[str, Any], ...],
+    result: Type | TupleType,
+) -> Tensor:
+    """The one node with this op, these operands, attributes and type."""
+    # 1, 1.0 and True are equal in Python but differ as attributes.
+    kinds = tuple(_kind(value) for _, value in attrs)
+    key = (op.name, tuple(map(id, operands)), attrs, kinds, result)
+    found = _interned.get(key)
+    if found is not None:
+        return found
+    node = object.__new__(Tensor)
+    for name, value in (
+        ("op", op),
+        ("operands", operands),
+        ("attrs", attrs),
+        ("result", result),
+        ("source", current_source()),
+    ):
+        object.__setattr__(node, name, value)
+    _interned[key] = node
+    return node
+
+
+def _kind(value: Any) -> Any:
+    return tuple(map(_kind, value)) if isinstance(value, tuple) else type(value)
+
+
+def current_source() -> str:
+    """The path that new nodes are labelled with."""
+    return getattr(_place, "path", "")
+
+
+@contextmanager
+def source(path: str) -> Iterator[None]:
+    """Label the nodes made inside with a path such as ``layers.3.self_attn``."""
+    before = current_source()
+    _place.path = path
+    try:
+        yield
+    finally:
+        _place.path = before
