@@ -113,8 +113,6 @@ class Certificate(_Record):
     @property
     def worst(self) -> float:
         """The largest error over its scale, of all outputs and slots."""
-        ratios = [
-            check.max_abs_error / max(check.max_abs_value, 1e-30)
-            for check in (*self.outputs, *self.slots)
-        ]
-        return max(ratios, default=0.0)
+        pairs = [(check.max_abs_error, check.max_abs_value) for check in self.outputs]
+        pairs += [(check.max_abs_error, check.max_abs_value) for check in self.slots]
+        return max((error / max(value, 1e-30) for error, value in pairs), default=0.0)

@@ -1,4 +1,4 @@
-"""What an artifact says about itself: `manifest.json` in a folder, the same record in `model.smelt`.
+"""What an artifact says about itself: `manifest.json` in a folder, the same in `model.smelt`.
 
 Everything here comes out of a file that may be hostile, so every field is bounded and unknown
 fields are refused. The record holds no timestamp and no machine path: same input, same bytes.
@@ -7,14 +7,14 @@ fields are refused. The record holds no timestamp and no machine path: same inpu
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from smelt.errors import ArtifactError
 from smelt.runtime.certificate import Certificate
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 MAX_MANIFEST_BYTES = 64 << 20
 
 DType = Literal[
@@ -34,7 +34,7 @@ class Record(BaseModel):
 
 
 class TensorSpec(Record):
-    """An input or output: dims are ints, symbol names, or sums and products as text (`past+seq`)."""
+    """An input or output; a dim is an int, a symbol's name, or an expression (`past + seq`)."""
 
     name: Name
     dtype: DType
@@ -154,6 +154,8 @@ class GenerationDefaults(Record):
     """(position, token) pairs, whisper: position 1 follows the decoder start token."""
     forced_bos_token_id: Count | None = None
     forced_eos_token_ids: TokenIds = ()
+    unsupported: tuple[str, ...] = ()
+    """Settings smelt lacks, as `key=value`: `generate` refuses unless told to leave them out."""
 
 
 class Pooling(Record):
