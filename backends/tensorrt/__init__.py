@@ -1,0 +1,1 @@
+"""TensorRT engines out of standard-dialect ONNX graphs, with `tensorrt` or `tensorrt_rtx`."""
