@@ -1,0 +1,39 @@
+"""Activation functions by the names that config.json uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smelt.errors import UnsupportedError
+from smelt.frontend.layers.registry import layer
+from smelt.ir import ops
+from smelt.ir.tensor import Tensor
+
+if TYPE_CHECKING:
+    from smelt.frontend.spec.evaluate import Evaluator
+
+_BY_NAME = {
+    "relu": ops.relu,
+    "silu": ops.silu,
+    "swish": ops.silu,
+    "gelu": ops.gelu,
+    "gelu_python": ops.gelu,
+    "gelu_new": ops.gelu_tanh,
+    "gelu_fast": ops.gelu_tanh,
+    "gelu_pytorch_tanh": ops.gelu_tanh,
+    "quick_gelu": ops.gelu_sigmoid,
+    "sigmoid": ops.sigmoid,
+    "tanh": ops.tanh,
+    "relu2": lambda x: ops.relu(x) * ops.relu(x),
+    "linear": lambda x: x,
+}
+
+
+@layer
+def activate(e: Evaluator, x: Tensor, name: str) -> Tensor:
+    """The activation function that config.json calls ``name``."""
+    if name not in _BY_NAME:
+        raise UnsupportedError(
+            f"activation `{name}` is not known", hint=f"known: {', '.join(sorted(_BY_NAME))}"
+        )
+    return _BY_NAME[name](x)  # type: ignore[no-any-return]

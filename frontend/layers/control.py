@@ -1,0 +1,91 @@
+"""Repetition, sizes, and mixtures of experts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from smelt.errors import SpecError
+from smelt.frontend.layers.registry import layer
+from smelt.ir import ops
+from smelt.ir.dims import Size
+from smelt.ir.tensor import Tensor
+from smelt.ir.types import DType
+
+if TYPE_CHECKING:
+    from smelt.frontend.spec.evaluate import Evaluator
+
+MAX_REPEAT = 1024
+
+_DTYPES = {"float": DType.F32, "int": DType.I64, "bool": DType.BOOL}
+
+
+@layer
+def repeat(e: Evaluator, count: int, block: Any, *state: Any, start: int = 0, **fixed: Any) -> Any:
+    """Apply a block ``count`` times, each under its number as weight path.
+
+    The block's result replaces the leading ``state`` arguments of the next call: one value, or a tuple
+    of as many as it gives. A parameter named ``i`` gets the index. ``start`` shifts the numbers.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_REPEAT:
+        raise SpecError(f"repeat count is {count!r}, wants 0 to {MAX_REPEAT}")
+    wants_index = "i" in getattr(block, "parameters", ())
+    carried = 1
+    for i in range(start, start + count):
+        with e.scope.at(str(i)):
+            result = e.call(block, state, {**fixed, "i": i} if wants_index else fixed)
+        parts = result if isinstance(result, tuple) else (result,)
+        carried = len(parts)
+        if carried > len(state):
+            raise SpecError(f"block gives {carried} values and takes {len(state)}")
+        state = (*parts, *state[carried:])
+    return state[0] if carried == 1 else state[:carried]
+
+
+@layer
+def size(e: Evaluator, x: Tensor, axis: int) -> Size:
+    """The size of an axis: a number, or a symbolic size."""
+    return x.shape[axis]
+
+
+@layer
+def cast(e: Evaluator, x: Tensor, to: str) -> Tensor:
+    """x as ``"float"`` (f32), ``"int"`` (i64), ``"bool"`` or ``"model"`` (the model's own dtype)."""
+    if to != "model" and to not in _DTYPES:
+        raise SpecError(f"dtype {to!r} is not one of {', '.join((*_DTYPES, 'model'))}")
+    return ops.cast(x, dtype=e.scope.dtype if to == "model" else _DTYPES[to])  # type: ignore[no-any-return]
+
+
+@layer
+def constant(e: Evaluator, values: tuple[float, ...], dtype: str = "float") -> Tensor:
+    """A vector of numbers known at compile time."""
+    kind = _DTYPES[dtype]
+    return ops.const(value=tuple(values), dtype=kind, shape=(len(values),))  # type: ignore[no-any-return]
+
+
+@layer
+def filled(e: Evaluator, value: float, shape: tuple[Size, ...], dtype: str = "float") -> Tensor:
+    """A tensor of one repeated value; sizes may be symbolic."""
+    return ops.full(shape=shape, value=value, dtype=_DTYPES[dtype])  # type: ignore[no-any-return]
+
+
+@layer
+def experts(
+    e: Evaluator, x: Tensor, weights: Tensor, chosen: Tensor, expert: Any, *, count: int
+) -> Tensor:
+    """The weighted sum of the chosen experts of each row.
+
+    x [..., dim]; weights and chosen (i64) [..., k]; ``expert`` is a function of rows whose ``linear``
+    layers have one weight for each of ``count`` experts, under the paths ``0``, ``1``, ….
+    Only the chosen experts are computed.
+    """
+    if e.scope.experts is not None:
+        raise SpecError("experts inside an expert")
+    rows = ops.reshape(x, shape=(*x.shape[:-1], 1, x.shape[-1]))
+    e.scope.experts = (chosen, count)
+    try:
+        with e.scope.at("*"):
+            y = e.call(expert, (rows,), {})
+    finally:
+        e.scope.experts = None
+    scaled = y * ops.reshape(weights, shape=(*weights.shape, 1))
+    return ops.sum(scaled, axes=(-2,), keepdims=False)  # type: ignore[no-any-return]

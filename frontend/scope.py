@@ -1,0 +1,148 @@
+"""What a spec builds into: weight paths, parameters, state slots and the inputs of one function."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from smelt.errors import CheckpointError, SpecError
+from smelt.frontend.config import Config
+from smelt.frontend.tasks import Contract
+from smelt.ir import ops
+from smelt.ir.dims import Size, parse_size, substitute, symbol
+from smelt.ir.program import Slot
+from smelt.ir.tensor import Tensor, source
+from smelt.ir.types import DType, Type
+
+#: Shapes of a checkpoint's tensors by name.
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass
+class Scope:
+    """The state of building one program; functions share parameters and slots."""
+
+    config: Config
+    dtype: DType
+    shapes: Shapes | None = None
+    rename: tuple[tuple[str, str], ...] = ()
+    slots: dict[str, Slot] = field(default_factory=dict)
+    writes: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    used_inputs: set[str] = field(default_factory=set)
+    path: str = ""
+    #: Expert indices [rows, chosen] while the body of an expert is built: weights are then stacked.
+    experts: tuple[Tensor, int] | None = None
+
+    def begin(self, contract: Contract, sizes: Mapping[str, Size]) -> None:
+        """Start a function: declare its inputs; ``sizes`` gives sizes that the spec fixes by name."""
+        self.inputs, self.used_inputs, self.writes = {}, set(), {}
+        for port in contract.inputs:
+            shape = tuple(substitute(parse_size(size), sizes) for size in port.sizes)
+            kind = Type(shape, self.dtype if port.dtype.is_float else port.dtype)
+            self.inputs[port.name] = ops.input(name=port.name, type=kind)
+
+    def input(self, name: str) -> Tensor | None:
+        """An input of the current function, or None."""
+        if name in self.inputs:
+            self.used_inputs.add(name)
+        return self.inputs.get(name)
+
+    @contextmanager
+    def at(self, name: str) -> Iterator[None]:
+        """Extend the weight path, and label nodes with it."""
+        before = self.path
+        self.path = f"{before}.{name}" if before and name else before or name
+        try:
+            with source(self.path):
+                yield
+        finally:
+            self.path = before
+
+    def param(self, name: str, shape: tuple[Size, ...]) -> Tensor:
+        """The parameter ``path.name``, by the name that the checkpoint has for it."""
+        if not all(isinstance(size, int) and size > 0 for size in shape):
+            raise SpecError(f"parameter `{name}` has shape {list(map(str, shape))}, wants positive sizes")
+        full = f"{self.path}.{name}" if self.path else name
+        fixed = tuple(int(size) for size in shape if isinstance(size, int))
+        if "*" in full:
+            count = fixed[0]
+            found = self._stored(full.replace("*", "0"), fixed[1:], count)
+            # The place of the star stays the same whatever the checkpoint calls the rest.
+            stored = _restar(full, found)
+        else:
+            stored = self._stored(full, fixed, 1)
+        return ops.param(name=stored, type=Type(fixed, self.dtype))
+
+    def _stored(self, name: str, shape: tuple[int, ...], count: int) -> str:
+        if self.shapes is None:
+            return name
+        candidates = self._candidates(name)
+        found = next((c for c in candidates if c in self.shapes), None)
+        if found is None:
+            near = difflib.get_close_matches(name, self.shapes, 1)
+            raise CheckpointError(
+                f"the checkpoint has no tensor `{name}` {list(shape)}",
+                hint=f"the nearest name is `{near[0]}` {list(self.shapes[near[0]])}" if near else None,
+            )
+        if tuple(self.shapes[found]) != shape:
+            raise CheckpointError(
+                f"tensor `{found}` has shape {list(self.shapes[found])}, the spec wants {list(shape)}"
+            )
+        return found
+
+    def _candidates(self, name: str) -> list[str]:
+        """The name, and each other name that the spec's rename table allows, one pair at a time."""
+        names = [name]
+        for canonical, stored in self.rename:
+            for known in list(names):
+                if canonical == "":
+                    names.append(stored + known)
+                elif canonical in known:
+                    names.append(known.replace(canonical, stored))
+        return names
+
+    def append(self, name: str, x: Tensor, axis: int, window: int | None) -> Tensor:
+        """Append x to the slot ``path.name`` and give all of it."""
+        slot = f"{self.path}.{name}" if self.path else name
+        past = (*x.shape[:axis], symbol("past"), *x.shape[axis + 1 :])
+        self._declare(Slot(slot, "append", Type(past, x.dtype), axis, window, dtype=x.dtype))
+        return ops.cache(x, slot=slot, axis=axis, window=window)  # type: ignore[no-any-return]
+
+    def read(self, name: str, shape: tuple[Size, ...] | None, dtype: DType) -> Tensor:
+        """What the replaced slot ``path.name`` holds; without a shape the slot must exist already."""
+        slot = f"{self.path}.{name}" if self.path else name
+        if shape is not None:
+            self._declare(Slot(slot, "replace", Type(shape, dtype), dtype=dtype))
+        elif slot not in self.slots:
+            raise SpecError(
+                f"slot `{slot}` is read before any function stored it",
+                hint=f"stored slots: {', '.join(list(self.slots)[:4])}",
+            )
+        return ops.read(slot=slot, type=self.slots[slot].type)  # type: ignore[no-any-return]
+
+    def write(self, name: str, x: Tensor) -> Tensor:
+        """Store x as the whole of the slot ``path.name`` for later calls and functions."""
+        slot = f"{self.path}.{name}" if self.path else name
+        if slot not in self.slots:
+            self._declare(Slot(slot, "replace", x.type, dtype=x.dtype))
+        if slot in self.writes:
+            raise SpecError(f"slot `{slot}` is written twice")
+        if self.slots[slot].type != x.type:
+            raise SpecError(f"slot `{slot}` is {self.slots[slot].type}, the value is {x.type}")
+        self.writes[slot] = x
+        return x
+
+    def _declare(self, slot: Slot) -> None:
+        known = self.slots.setdefault(slot.name, slot)
+        if known != slot:
+            raise SpecError(f"slot `{slot.name}` is {known.type} and {slot.type}", hint="give it a name")
+
+
+def _restar(pattern: str, found: str) -> str:
+    """Put the star of ``pattern`` (…experts.*.w1…) into the stored name found for expert 0."""
+    before = pattern.split("*", 1)[0].rsplit(".", 2)[-2] if "." in pattern.split("*", 1)[0] else ""
+    head, sep, tail = found.partition(f"{before}.0.")
+    return f"{head}{before}.*.{tail}" if sep else found

@@ -1,0 +1,53 @@
+"""Finding specs: by file name in `model_specs`, beside a checkpoint, or given by path."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+
+from smelt.errors import SpecError
+from smelt.frontend.spec.syntax import Definition, Module, parse_file
+
+#: `model_specs` stands beside `frontend`, in the source tree and in an installed package.
+LIBRARY = Path(__file__).resolve().parents[2] / "model_specs"
+MAX_PARENTS = 16
+
+
+@cache
+def builtin(model_type: str) -> Module:
+    """The spec of a model type; SpecError naming the nearest when there is none."""
+    path = LIBRARY / f"{model_type}.arch"
+    if not model_type.replace("_", "").replace("-", "").isalnum() or not path.is_file():
+        near = difflib.get_close_matches(model_type, names(), 1)
+        hint = f"did you mean `{near[0]}`?" if near else "write a spec and pass it with --spec FILE"
+        raise SpecError(f"no spec for model type `{model_type}`", place=str(LIBRARY.name), hint=hint)
+    return parse_file(path)
+
+
+def names() -> list[str]:
+    """All model types with a spec of their own (a base that is only extended has no model type)."""
+    return sorted(p.stem for p in LIBRARY.glob("*.arch"))
+
+
+def load(model_type: str, spec: Path | None = None) -> Module:
+    """The spec at a path when one is given, else that of the model type."""
+    return parse_file(spec) if spec is not None else builtin(model_type)
+
+
+def resolve(module: Module) -> dict[str, Definition]:
+    """All definitions that hold for a spec: its parents' in order, then its own, later ones winning."""
+    merged: dict[str, Definition] = {}
+    for parent in _lineage(module, ()):
+        merged |= parent.definitions
+    return merged
+
+
+def _lineage(module: Module, seen: tuple[str, ...]) -> list[Module]:
+    name = module.source.name
+    if name in seen or len(seen) >= MAX_PARENTS:
+        raise SpecError(f"extends goes in a circle: {' → '.join((*seen, name))}", place=name)
+    line: list[Module] = []
+    for parent in module.parents:
+        line += _lineage(builtin(parent), (*seen, name))
+    return [*line, module]

@@ -1,0 +1,121 @@
+"""The contract of each task: its functions, their inputs and outputs. A spec supports a task by
+defining its entries.
+
+A size is written as text. A name that the spec defines (``channels``, ``frames``) has that value; any
+other name is a symbol that is known at run time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smelt.ir.types import DType
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input by name, with symbolic sizes."""
+
+    name: str
+    dtype: DType
+    sizes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One function of a task: the spec's entry that gives it, its inputs, its outputs in order."""
+
+    function: str
+    entry: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: its functions, and the endings of `architectures` names in config.json that mean it."""
+
+    name: str
+    functions: tuple[Contract, ...]
+    architectures: tuple[str, ...]
+
+
+def _ints(name: str, *sizes: str) -> Port:
+    return Port(name, DType.I64, sizes)
+
+
+def _floats(name: str, *sizes: str) -> Port:
+    return Port(name, DType.F32, sizes)
+
+
+_DECODER = (
+    _ints("input_ids", "batch", "seq"),
+    _ints("attention_mask", "batch", "past + seq"),
+    _ints("position_ids", "batch", "seq"),
+)
+_ENCODER = (
+    _ints("input_ids", "batch", "seq"),
+    _ints("attention_mask", "batch", "seq"),
+    _ints("token_type_ids", "batch", "seq"),
+)
+_PIXELS = (_floats("pixel_values", "batch", "channels", "height", "width"),)
+_TEXT_SOURCE = (
+    _ints("input_ids", "batch", "source"),
+    _ints("attention_mask", "batch", "source"),
+)
+_SPEECH_SOURCE = (_floats("input_features", "batch", "mels", "frames"),)
+_TEXT_TARGET = (
+    _ints("decoder_input_ids", "batch", "seq"),
+    _ints("attention_mask", "batch", "source"),
+)
+_SPEECH_TARGET = (_ints("decoder_input_ids", "batch", "seq"),)
+_HIDDEN = ("last_hidden_state", "pooler_output")
+
+
+def _single(name: str, inputs: tuple[Port, ...], outputs: tuple[str, ...], *endings: str) -> Task:
+    return Task(name, (Contract("main", name, inputs, outputs),), endings)
+
+
+def _double(name: str, source: tuple[Port, ...], target: tuple[Port, ...], *endings: str) -> Task:
+    encoder = Contract("encoder", f"{name}_encoder", source, ("last_hidden_state",))
+    decoder = Contract("decoder", f"{name}_decoder", target, ("logits",))
+    return Task(name, (encoder, decoder), endings)
+
+
+_ALL = (
+    _single("causal_lm", _DECODER, ("logits",), "ForCausalLM", "LMHeadModel", "LMHead"),
+    _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM"),
+    _single("pretraining", _ENCODER, ("prediction_logits", "seq_relationship_logits"), "ForPreTraining"),
+    _single(
+        "sequence_classification", _ENCODER, ("logits",), "ForSequenceClassification"
+    ),
+    _single("token_classification", _ENCODER, ("logits",), "ForTokenClassification"),
+    _single("question_answering", _ENCODER, ("start_logits", "end_logits"), "ForQuestionAnswering"),
+    _single("next_sentence_prediction", _ENCODER, ("logits",), "ForNextSentencePrediction"),
+    Task(
+        "multiple_choice",
+        (
+            Contract(
+                "main",
+                "multiple_choice",
+                tuple(Port(p.name, p.dtype, ("batch", "choices", "seq")) for p in _ENCODER),
+                ("logits",),
+            ),
+        ),
+        ("ForMultipleChoice",),
+    ),
+    _double("seq2seq_lm", _TEXT_SOURCE, _TEXT_TARGET, "ForConditionalGeneration"),
+    _double("speech_seq2seq", _SPEECH_SOURCE, _SPEECH_TARGET, "ForConditionalGeneration"),
+    _single("image_classification", _PIXELS, ("logits",), "ForImageClassification"),
+    _single("image_features", _PIXELS, _HIDDEN, "Model"),
+    _single("feature_extraction", _ENCODER, _HIDDEN, "EncoderModel", "Model"),
+    _single("decoder_features", _DECODER, ("last_hidden_state",), "Model"),
+    _single("audio_features", _SPEECH_SOURCE, _HIDDEN, "Model"),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
+
+
+def supported(names: set[str]) -> list[Task]:
+    """The tasks whose every entry is among a spec's names."""
+    return [t for t in TASKS.values() if all(c.entry in names for c in t.functions)]
