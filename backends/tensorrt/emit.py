@@ -53,6 +53,7 @@ def emit(source: Path, manifest: Manifest, out: Path, options: Options = Options
         "library": result["library"],
         "version": result["version"],
         "compute": ",".join(options.compute) if portable else "the GPU it was built on",
+        "chunk": str(ranges[0]["seq"].high if len(ranges) > 1 else 0),
         "profiles": json.dumps([{n: astuple(r) for n, r in p.items()} for p in ranges]),
     }
     return manifest.model_copy(

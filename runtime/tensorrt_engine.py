@@ -1,0 +1,308 @@
+"""Runs a TensorRT artifact: one built engine for each function, state kept on the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import ml_dtypes
+import numpy as np
+
+from smelt.errors import ArtifactError
+from smelt.runtime.cuda import Cuda, Held
+from smelt.runtime.engine import Array
+from smelt.runtime.folder import Folder
+from smelt.runtime.manifest import FunctionSpec, Manifest
+
+NUMPY: dict[str, Any] = {
+    "f32": np.float32,
+    "f16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
+    "i64": np.int64,
+    "i32": np.int32,
+    "i8": np.int8,
+    "u8": np.uint8,
+    "bool": np.bool_,
+}
+# TensorRT's names of the same
+DTYPES = {
+    "FLOAT": "f32",
+    "HALF": "f16",
+    "BF16": "bf16",
+    "INT64": "i64",
+    "INT32": "i32",
+    "INT8": "i8",
+    "UINT8": "u8",
+    "BOOL": "bool",
+}
+LIBRARIES = frozenset({"tensorrt", "tensorrt_rtx"})
+
+
+class Memory(Protocol):
+    """Where state lives between calls."""
+
+    def hold(self, array: Array) -> Held: ...
+    def fetch(self, held: Held) -> Array: ...
+    def release(self, held: Held) -> None: ...
+
+
+class Plan(Protocol):
+    """One built function: takes held arrays by name, gives held arrays by name."""
+
+    inputs: tuple[str, ...]
+
+    def run(self, inputs: Mapping[str, Held]) -> dict[str, Held]: ...
+    def bytes(self) -> dict[str, int]: ...
+
+
+class TensorRTEngine:
+    """The engine protocol over built plans."""
+
+    def __init__(self, manifest: Manifest, plans: Mapping[str, Plan], memory: Memory) -> None:
+        self.manifest = manifest
+        self._plans = plans
+        self._memory = memory
+        self._state: dict[str, Held] = {}
+        self._past = 0
+        self._chunk = int(manifest.options.get("chunk", "0"))
+
+    def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a function; new tokens beyond what a profile takes run in several calls."""
+        spec = self.manifest.function(function)
+        appends = any(self.manifest.slot(name).kind == "append" for name in spec.writes)
+        seq = _size(spec, inputs, "seq") if appends else 0
+        if not self._chunk or seq <= self._chunk:
+            return self._call(spec, inputs)
+        parts: list[dict[str, Array]] = []
+        for start in range(0, seq, self._chunk):
+            stop = min(start + self._chunk, seq)
+            parts.append(self._call(spec, _part(spec, inputs, start, stop, self._past)))
+        return _joined(spec, parts)
+
+    def reset(self) -> None:
+        """Forget all state."""
+        for held in self._state.values():
+            self._memory.release(held)
+        self._state.clear()
+        self._past = 0
+
+    @property
+    def past(self) -> int:
+        """Tokens held in the append slots."""
+        return self._past
+
+    def rewind(self, past: int) -> None:
+        """Drop the newest tokens so that ``past`` remain."""
+        if not 0 <= past <= self._past:
+            raise ArtifactError(f"rewind to {past} tokens, {self._past} are held")
+        if any(self.manifest.slot(name).kind != "append" for name in self._state):
+            raise ArtifactError("rewind: the model keeps state that cannot be undone")
+        self._edit(lambda array: array[:, :, :past])
+        self._past = past
+
+    def reorder(self, rows: Array) -> None:
+        """Row ``i`` of every slot becomes the old row ``rows[i]``."""
+        self._edit(lambda array: array[rows])
+
+    def read_state(self) -> dict[str, Array]:
+        """Every slot, oldest token first, as f32."""
+        return {
+            name: self._memory.fetch(held).astype(np.float32) for name, held in self._state.items()
+        }
+
+    def bytes(self) -> dict[str, int]:
+        """Bytes held, by purpose."""
+        sizes = [plan.bytes() for plan in self._plans.values()]
+        return {
+            "weights": sum(size["weights"] for size in sizes),
+            "state": sum(held.capacity for held in self._state.values()),
+            "activations": sum(size["activations"] for size in sizes),
+        }
+
+    def _call(self, spec: FunctionSpec, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """One run of the plan; reads and replaces state."""
+        batch = next(iter(inputs.values())).shape[0]
+        feeds = {name: self._memory.hold(np.asarray(array)) for name, array in inputs.items()}
+        for name in spec.reads:
+            if name not in self._state:
+                self._state[name] = self._memory.hold(self._empty(name, batch))
+        states = {past_name(name): self._state[name] for name in spec.reads}
+        plan = self._plans[spec.name]
+        outputs = plan.run({n: h for n, h in (feeds | states).items() if n in plan.inputs})
+        for held in feeds.values():
+            self._memory.release(held)
+        for name in spec.writes:
+            old = self._state.pop(name, None)
+            if old is not None:
+                self._memory.release(old)
+            self._state[name] = outputs.pop(present_name(name))
+        appended = [name for name in spec.writes if self.manifest.slot(name).kind == "append"]
+        self._past = max([self._state[name].shape[2] for name in appended], default=self._past)
+        results = {name: self._memory.fetch(held) for name, held in outputs.items()}
+        for held in outputs.values():
+            self._memory.release(held)
+        return results
+
+    def _empty(self, name: str, batch: int) -> Array:
+        """What a slot holds before the first call."""
+        slot = self.manifest.slot(name)
+        known = {"batch": batch, "past": 0}
+        shape = [known.get(size, -1) if isinstance(size, str) else size for size in slot.shape]
+        if -1 in shape:
+            raise ArtifactError(f"state slot `{name}` is read before a call has written it")
+        return np.zeros(shape, NUMPY[slot.dtype])
+
+    def _edit(self, change: Callable[[Array], Array]) -> None:
+        """Change every slot on the host."""
+        for name, held in self._state.items():
+            self._state[name] = self._memory.hold(change(self._memory.fetch(held)))
+            self._memory.release(held)
+
+
+class TensorRTPlan:
+    """A deserialized engine, an execution context for each of its profiles."""
+
+    def __init__(self, trt: Any, runtime: Any, data: bytes, cuda: Cuda, place: str) -> None:
+        self._trt = trt
+        self._cuda = cuda
+        self._engine = runtime.deserialize_cuda_engine(data)
+        if self._engine is None:
+            raise ArtifactError(
+                "the engine does not open on this GPU",
+                place=place,
+                hint="it was built for other GPUs or by another version; compile it again here",
+            )
+        self._weights = len(data)
+        self._contexts: dict[int, Any] = {}
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        reads = trt.TensorIOMode.INPUT
+        self.inputs = tuple(n for n in names if self._engine.get_tensor_mode(n) == reads)
+        self.outputs = tuple(n for n in names if n not in self.inputs)
+
+    def run(self, inputs: Mapping[str, Held]) -> dict[str, Held]:
+        """Run on the GPU; the outputs stay there."""
+        context = self._context(self._profile({name: h.shape for name, h in inputs.items()}))
+        for name, held in inputs.items():
+            context.set_input_shape(name, held.shape)
+            context.set_tensor_address(name, held.address)
+        outputs: dict[str, Held] = {}
+        for name in self.outputs:
+            dtype = np.dtype(NUMPY[DTYPES[self._engine.get_tensor_dtype(name).name]])
+            shape = tuple(context.get_tensor_shape(name))
+            outputs[name] = self._cuda.allocate(shape, dtype)
+            context.set_tensor_address(name, outputs[name].address)
+        if not context.execute_async_v3(self._cuda.stream.value):
+            raise ArtifactError("TensorRT could not run the engine")
+        self._cuda.wait()
+        return outputs
+
+    def bytes(self) -> dict[str, int]:
+        """Bytes of the engine, and of the activations of the contexts made so far."""
+        size = int(self._engine.device_memory_size_v2)
+        return {"weights": self._weights, "activations": size * len(self._contexts)}
+
+    def _profile(self, shapes: Mapping[str, Sequence[int]]) -> int:
+        """The last profile that takes these shapes: profiles go from general to special."""
+        for index in reversed(range(self._engine.num_optimization_profiles)):
+            fits = True
+            for name, shape in shapes.items():
+                low, _, high = self._engine.get_tensor_profile_shape(name, index)
+                fits &= all(a <= n <= b for a, n, b in zip(low, shape, high, strict=True))
+            if fits:
+                return index
+        limits = {name: tuple(self._engine.get_tensor_profile_shape(name, 0)[2]) for name in shapes}
+        raise ArtifactError(
+            f"no profile of the engine takes the shapes {dict(shapes)}, the largest are {limits}",
+            hint="compile with a larger --context or batch",
+        )
+
+    def _context(self, profile: int) -> Any:
+        if profile not in self._contexts:
+            context = self._engine.create_execution_context()
+            context.set_optimization_profile_async(profile, self._cuda.stream.value)
+            self._contexts[profile] = context
+        return self._contexts[profile]
+
+
+def open_tensorrt(folder: Folder) -> TensorRTEngine:
+    """Open a TensorRT artifact; NoGpu where there is none, before anything large is read."""
+    manifest = folder.manifest
+    cuda = Cuda()
+    library = manifest.options.get("library", "")
+    if library not in LIBRARIES:
+        raise ArtifactError(
+            f"artifact names the library `{library[:40]}`, wants {sorted(LIBRARIES)}"
+        )
+    try:
+        trt = import_module(library)
+    except ImportError:
+        raise ArtifactError(
+            f"artifact needs {library} {manifest.options.get('version', '')}, it is not installed",
+            place=str(folder.path),
+            hint=f"pip install {library.replace('_', '-')}",
+        ) from None
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    plans = {
+        f.name: TensorRTPlan(trt, runtime, _read(folder, f), cuda, f"{folder.path}: {f.file}")
+        for f in manifest.functions
+    }
+    return TensorRTEngine(manifest, plans, cuda)
+
+
+def past_name(slot: str) -> str:
+    """The graph input that holds a slot before the call."""
+    return f"past.{slot}"
+
+
+def present_name(slot: str) -> str:
+    """The graph output that holds a slot after the call."""
+    return f"present.{slot}"
+
+
+def _read(folder: Folder, function: FunctionSpec) -> bytes:
+    if function.file is None:
+        raise ArtifactError(
+            f"function `{function.name}` has no engine file", place=str(folder.path)
+        )
+    return folder.file(function.file).read_bytes()
+
+
+def _axes(shape: Sequence[int | str], name: str) -> list[int]:
+    """The axes whose size is this symbol."""
+    return [axis for axis, size in enumerate(shape) if size == name]
+
+
+def _size(spec: FunctionSpec, inputs: Mapping[str, Array], name: str) -> int:
+    """The size of a symbol, read off an input that has it."""
+    for tensor in spec.inputs:
+        for axis in _axes(tensor.shape, name):
+            return int(inputs[tensor.name].shape[axis])
+    return 0
+
+
+def _part(
+    spec: FunctionSpec, inputs: Mapping[str, Array], start: int, stop: int, past: int
+) -> dict[str, Array]:
+    """The inputs for new tokens ``start`` to ``stop``, and for all tokens up to them."""
+    part: dict[str, Array] = {}
+    for tensor in spec.inputs:
+        array = inputs[tensor.name]
+        for axis, size in enumerate(tensor.shape):
+            if size == "seq":
+                array = np.take(array, range(start, stop), axis)
+            elif isinstance(size, str) and size.replace(" ", "") == "past+seq":
+                array = np.take(array, range(past - start + stop), axis)
+        part[tensor.name] = array
+    return part
+
+
+def _joined(spec: FunctionSpec, parts: list[dict[str, Array]]) -> dict[str, Array]:
+    """Outputs of consecutive calls, joined along their new tokens; others are the last call's."""
+    if len(parts) == 1:
+        return parts[0]
+    result = dict(parts[-1])
+    for tensor in spec.outputs:
+        for axis in _axes(tensor.shape, "seq"):
+            result[tensor.name] = np.concatenate([part[tensor.name] for part in parts], axis)
+    return result

@@ -1,0 +1,93 @@
+"""Engines are built without a GPU; what is not covered is named before anything is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from smelt.backends.tensorrt.emit import Options, check, emit
+from smelt.backends.tensorrt.profiles import Range, axis_range, profiles
+from smelt.errors import UnsupportedError
+from smelt.runtime.cuda import Cuda, NoGpu
+from smelt.runtime.folder import FolderWriter, open_folder
+from smelt.runtime.manifest import Manifest
+from smelt.runtime.tensorrt_engine import open_tensorrt
+from tests.tensorrt.graphs import Graph, decoder, encoder
+
+RTX = Options(library="tensorrt_rtx")
+
+
+@pytest.mark.parametrize("graph", [encoder, decoder])
+def test_engine_is_built_and_its_bytes_repeat(
+    graph: Callable[[Path], Manifest], tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    source = graph(tmp_path / "main.onnx")
+    outs = [tmp_path / "first", tmp_path / "another folder"]
+    built: list[Manifest] = []
+    for out in outs:
+        with FolderWriter(out) as writer:
+            built.append(writer.seal(emit(tmp_path, source, writer.path, RTX)))
+    engines = [(out / "main.engine").read_bytes() for out in outs]
+    assert len(engines[0]) > 10_000
+    assert engines[0] == engines[1]
+    assert built[0] == built[1]
+    assert built[0].target == "tensorrt"
+    assert len(json.loads(built[0].options["profiles"])) == (2 if source.state else 1)
+
+
+def test_without_a_gpu_the_artifact_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    try:
+        Cuda()
+    except NoGpu:
+        pass
+    else:
+        pytest.skip("this machine has a GPU")
+    source = encoder(tmp_path / "main.onnx")
+    with FolderWriter(tmp_path / "out") as writer:
+        writer.seal(emit(tmp_path, source, writer.path, RTX))
+    with pytest.raises(NoGpu, match="not run: no GPU"):
+        open_tensorrt(open_folder(tmp_path / "out"))
+
+
+def test_uncovered_nodes_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    g = Graph()
+    x = g.add("Relu", "x", out="layers.0")
+    x = g.add("FastGelu", x, out="layers.3.mlp", domain="com.microsoft")
+    g.add("Relu", x, out="y")
+    value = ("f32", ["batch", 4])
+    g.save(tmp_path / "main.onnx", {"x": value}, {"y": value})
+    with pytest.raises(UnsupportedError, match=r"main\.onnx: `layers\.3\.mlp/FastGelu`"):
+        check({"main": tmp_path / "main.onnx"}, RTX)
+
+
+def test_a_missing_library_is_named(tmp_path: Path) -> None:
+    encoder(tmp_path / "main.onnx")
+    missing = Options(library="tensorrt")
+    with pytest.raises(UnsupportedError, match="no library can build") as raised:
+        check({"main": tmp_path / "main.onnx"}, missing)
+    assert raised.value.place is not None
+    assert raised.value.place.startswith("tensorrt: ")
+
+
+def test_profiles_of_a_decoder(tmp_path: Path) -> None:
+    prefill, decode = profiles(decoder(tmp_path / "main.onnx"), max_batch=2, chunk=16)
+    assert prefill["seq"] == Range(1, 16, 16)
+    assert prefill["past"] == Range(0, 0, 63)
+    assert decode["seq"] == Range(1, 1, 1)
+    assert axis_range("past + seq", prefill, "mask") == Range(1, 16, 79)
+    assert axis_range("2*seq - 1", prefill, "here") == Range(1, 31, 31)
+    assert axis_range("7", prefill, "here") == Range(7, 7, 7)
+
+
+@pytest.mark.parametrize("text", ["frames", "seq.real", "unknown + seq"])
+def test_an_axis_without_bounds_is_refused(text: str, tmp_path: Path) -> None:
+    (ranges,) = profiles(encoder(tmp_path / "main.onnx"), max_batch=2, chunk=16)
+    with pytest.raises(UnsupportedError) as raised:
+        axis_range(text, ranges, "x axis 1")
+    assert raised.value.place == "x axis 1"
