@@ -18,12 +18,11 @@ def rewrite(roots: tuple[Tensor, ...], rule: Rule) -> tuple[Tensor, ...]:
     """The roots with the rule applied to every node once, operands first."""
     new: dict[int, Tensor | tuple[Tensor, ...]] = {}
     for node in toposort(roots):
+        whole = new[id(node.inputs[0])] if node.op.name == "item" else None
+        if isinstance(whole, tuple):
+            new[id(node)] = whole[node.attr("index")]
+            continue
         operands = tuple(None if t is None else _single(new[id(t)]) for t in node.operands)
-        if node.op.name == "item":
-            whole = new[id(node.inputs[0])]
-            if isinstance(whole, tuple):
-                new[id(node)] = whole[node.attr("index")]
-                continue
         rebuilt = rebuild(node, operands)
         with source(node.source):
             replacement = rule(rebuilt)

@@ -1,0 +1,1 @@
+"""Eager PyTorch: real parameters, autograd, any device. Also the reference for every other backend."""
