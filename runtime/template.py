@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any
 
 from jinja2 import nodes
@@ -72,6 +72,17 @@ class ChatTemplate:
             raise UnsupportedError(
                 f"chat template is nested too deeply: {type(error).__name__}", place=place
             ) from None
+
+    @cached_property
+    def reads_parts(self) -> bool:
+        """Whether content given as a list of parts is taken apart, not printed as a list."""
+        mark = "smelt probes parts"
+        parts = [{"type": "text", "text": mark}]
+        try:
+            text = self.render([{"role": "user", "content": parts}])
+        except SmeltError:
+            return False
+        return mark in text and "'type'" not in text and '"type"' not in text
 
     def render(
         self,
@@ -450,10 +461,10 @@ def _wrapped(node: nodes.Node) -> nodes.Node:
         return _filter(nodes.List(node.nodes, lineno=node.lineno), "concat")
     if isinstance(node, nodes.Tuple):
         return _filter(node, "weigh") if node.ctx == "load" else node
-    return _filter(node, "weigh") if isinstance(node, (nodes.List, nodes.Dict)) else node
+    return _filter(node, "weigh") if isinstance(node, nodes.List | nodes.Dict) else node
 
 
-def _filter(node: nodes.Expr, name: str, args: list[nodes.Expr] | None = None) -> nodes.Filter:
+def _filter(node: nodes.Node, name: str, args: list[nodes.Expr] | None = None) -> nodes.Filter:
     return nodes.Filter(node, name, args or [], [], None, None, lineno=node.lineno)
 
 
