@@ -114,6 +114,7 @@ def build(trt: Any, log: Any, job: dict[str, Any], graph: Path, engine: Path) ->
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise Refusal(f"{graph.name} does not parse: {'; '.join(reasons)}")
 
+    allow_decomposition(trt, network)
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32: the certificate compares with it
     if job["compute"] and hasattr(config, "num_compute_capabilities"):
@@ -138,6 +139,16 @@ def build(trt: Any, log: Any, job: dict[str, Any], graph: Path, engine: Path) ->
     with engine.open("wb") as file:
         file.write(plan)
     return {"bytes": plan.nbytes, "layers": network.num_layers, "profiles": shapes}
+
+
+def allow_decomposition(trt: Any, network: Any) -> None:
+    """Let an `Attention` without a dedicated kernel (all fp32 ones) run as separate steps."""
+    kind = getattr(trt.LayerType, "ATTENTION_OUTPUT", None)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if kind is not None and layer.type == kind:
+            layer.__class__ = trt.IAttentionOutputLayer  # the binding's way to downcast
+            layer.attention.decomposable = True
 
 
 def tensor_axes(tensor: Any, ranges: dict[str, Range]) -> list[Range]:

@@ -19,9 +19,10 @@ WIDTH = HEADS * DIM
 class Graph:
     """Nodes, constants and weights, collected in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = 18) -> None:
         from onnx import helper, numpy_helper
 
+        self._opset = opset
         self._helper, self._numpy = helper, numpy_helper
         self._random = np.random.default_rng(0)
         self.nodes: list[Any] = []
@@ -57,10 +58,10 @@ class Graph:
         ]
         graph = self._helper.make_graph(self.nodes, "main", *values, self.tensors)
         opsets = [
-            self._helper.make_opsetid("", 18),
+            self._helper.make_opsetid("", self._opset),
             self._helper.make_opsetid("com.microsoft", 1),
         ]
-        model = self._helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        model = self._helper.make_model(graph, opset_imports=opsets, ir_version=11)
         checker.check_model(model)
         save(model, path)
 

@@ -15,7 +15,18 @@ from smelt.runtime.cuda import Cuda, NoGpu
 from smelt.runtime.folder import FolderWriter, open_folder
 from smelt.runtime.manifest import Manifest
 from smelt.runtime.tensorrt_engine import open_tensorrt
-from tests.tensorrt.graphs import Graph, decoder, encoder
+from tests.tensorrt.graphs import (
+    DIM,
+    HEADS,
+    VOCAB,
+    WIDTH,
+    Described,
+    Graph,
+    decoder,
+    encoder,
+    heads,
+    mask,
+)
 
 RTX = Options(library="tensorrt_rtx")
 
@@ -37,6 +48,21 @@ def test_engine_is_built_and_its_bytes_repeat(
     assert built[0] == built[1]
     assert built[0].target == "tensorrt"
     assert len(json.loads(built[0].options["profiles"])) == (2 if source.state else 1)
+
+
+def test_fp32_attention_op_builds(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    source = encoder(tmp_path / "main.onnx")
+    g = Graph(opset=23)
+    x = g.add("Gather", g.weight(VOCAB, WIDTH), "input_ids")
+    y = g.add("Attention", heads(g, x), heads(g, x), heads(g, x), mask(g))
+    g.add("Identity", y, out="last_hidden_state")
+    ids: Described = ("i64", ["batch", "seq"])
+    hidden: Described = ("f32", ["batch", HEADS, "seq", DIM])
+    inputs = {"input_ids": ids, "attention_mask": ids}
+    g.save(tmp_path / "main.onnx", inputs, {"last_hidden_state": hidden})
+    emit(tmp_path, source, tmp_path, RTX)
+    assert (tmp_path / "main.engine").stat().st_size > 10_000
 
 
 def test_without_a_gpu_the_artifact_says_so(tmp_path: Path) -> None:
