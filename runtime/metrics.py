@@ -18,6 +18,8 @@ class Metrics:
     """Prompt tokens whose state was already there."""
     new_tokens: int = 0
     """Tokens generated, over all rows."""
+    first_tokens: int = 0
+    """Tokens that came out of prefill calls."""
     decode_calls: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
@@ -36,12 +38,8 @@ class Metrics:
 
     @property
     def decode_tokens_per_second(self) -> float:
-        """New tokens after the first, over all time after the first token."""
-        rows = max(1, self.new_tokens - self._first_tokens)
-        elapsed = self.total_seconds - self.first_token_seconds
-        return _rate(rows, elapsed) if self.decode_calls else 0.0
-
-    _first_tokens: int = 0
+        """New tokens after each row's first, over the engine's time for them."""
+        return _rate(self.new_tokens - self.first_tokens, self.decode_seconds)
 
     def to_dict(self) -> dict[str, float | int | dict[str, int]]:
         """Plain values for `--json`."""

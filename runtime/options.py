@@ -78,6 +78,8 @@ def generation_defaults(
     for key in ("bos_token_id", "decoder_start_token_id", "pad_token_id"):
         if isinstance(found.get(key), list):  # a few models list several; the first is the one used
             found[key] = found[key][0]
+    if found.get("do_sample") and "top_k" not in source:
+        found["top_k"] = 50  # what `transformers` does where the file is silent
     eos = source.get("eos_token_id")
     found["eos_token_ids"] = _ids(config.get("eos_token_id") if eos is None else eos)
     found["forced_eos_token_ids"] = _ids(source.get("forced_eos_token_id"))
@@ -105,14 +107,12 @@ def generation_defaults(
 def resolve(
     defaults: GenerationDefaults,
     *,
-    room: int | None = None,
     without: tuple[str, ...] = (),
     **given: Any,
 ) -> Options:
     """The options of one call: given ones over the model's own, checked.
 
-    ``room`` is how many tokens the context has left. ``without`` names keys of
-    generation_config.json that smelt lacks and the caller agrees to leave out.
+    ``without`` names keys of generation_config.json that smelt lacks and the caller leaves out.
     """
     _check_names(given)
     missing = [s for s in defaults.unsupported if s.split("=")[0].split(" ")[0] not in without]
@@ -129,7 +129,7 @@ def resolve(
     limit = given.get("max_new_tokens", defaults.max_new_tokens or DEFAULT_NEW_TOKENS)
     _check_number("max_new_tokens", limit, 1, 2**31, whole=True)
     options = Options(
-        max_new_tokens=limit if room is None else min(limit, room),
+        max_new_tokens=limit,
         temperature=temperature,
         top_k=given.get("top_k", (own and own.top_k) or 0),
         top_p=given.get("top_p", (own and own.top_p) or 1.0),

@@ -1,0 +1,133 @@
+"""Generation, defined once for every engine: feed, choose, decode, stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from smelt.errors import SmeltError
+from smelt.runtime.engine import Engine
+from smelt.runtime.feed import Feed
+from smelt.runtime.metrics import Metrics, Stopwatch
+from smelt.runtime.sampling import Options, Row, check_ids, choose
+from smelt.runtime.text import StopStrings, Text, TextStream
+
+Finish = Literal["eos", "stop", "length", "context"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one step gave one row; ``text`` can be empty while a character is incomplete."""
+
+    row: int
+    token: int | None
+    """None for text that was held back and comes at the end."""
+    text: str
+    finish: Finish | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass
+class Completion:
+    """One row's result."""
+
+    prompt: list[int]
+    ids: list[int] = field(default_factory=list)
+    """New tokens; the end-of-sequence token is the last one when it ended the row."""
+    text: str = ""
+    finish: Finish | None = None
+
+
+class _Progress:
+    """One row while it is generated."""
+
+    def __init__(self, row: Row, done: Completion, text: Text | None, stops: Sequence[str]) -> None:
+        self.row = row
+        self.done = done
+        self._stream: TextStream | None = None if text is None else text.stream(row.tokens)
+        self._stop = StopStrings(stops)
+
+    def take(self, token: int, options: Options, limit: Finish) -> Piece:
+        """Append a token, decide whether the row ends, and give the text that is safe to show."""
+        self.row.tokens.append(token)
+        self.row.new += 1
+        self.done.ids.append(token)
+        text = ""
+        if token in options.eos:
+            self.done.finish = "eos"
+        else:
+            text = self._stop.push(self._stream.push(token)) if self._stream else ""
+            if self._stop.found is not None:
+                self.done.finish = "stop"
+            elif self.row.new >= options.max_new_tokens:
+                self.done.finish = limit
+        if self.done.finish is not None:
+            text += self._rest()
+        self.done.text += text
+        return Piece(self.row.index, token, text, self.done.finish)
+
+    def _rest(self) -> str:
+        if self._stream is None:
+            return ""
+        text = self._stop.push(self._stream.flush())
+        if self._stop.found is not None:
+            self.done.finish = "stop"
+        return text + self._stop.flush()
+
+
+def generate_rows(
+    engine: Engine,
+    feed: Feed,
+    rows: Sequence[Row],
+    options: Options,
+    *,
+    text: Text | None,
+    done: Sequence[Completion],
+    metrics: Metrics,
+    watch: Stopwatch,
+    limit: Finish = "length",
+) -> Iterator[Piece]:
+    """Generate one batch to its end; fills ``done`` and ``metrics`` as it goes.
+
+    A row that has ended keeps its place in the batch, fed with its last token, and is not read.
+    """
+    if text is None and options.stop:
+        raise SmeltError("stop strings need a tokenizer, the artifact has none")
+    progress = [_Progress(r, d, text, options.stop) for r, d in zip(rows, done, strict=True)]
+    first = True
+    watch.lap()
+    logits = feed.prefill()
+    metrics.prefill_seconds += watch.lap()
+    check_ids(options, logits.shape[-1])
+    while True:
+        pieces = []
+        for state, row_logits in zip(progress, logits, strict=True):
+            if state.done.finish is None:
+                token = choose(row_logits, state.row, options)
+                pieces.append(state.take(token, options, limit))
+        metrics.sampling_seconds += watch.lap()
+        metrics.new_tokens += len(pieces)
+        metrics.total_seconds = watch.seconds
+        if first:
+            metrics.first_tokens += len(pieces)
+            metrics.first_token_seconds = metrics.first_token_seconds or watch.seconds
+            first = False
+        yield from pieces
+        if all(state.done.finish is not None for state in progress):
+            break
+        watch.lap()  # time that the caller spent between pieces is not ours
+        logits = feed.step([state.row.tokens[-1] for state in progress])
+        metrics.decode_seconds += watch.lap()
+        metrics.decode_calls += 1
+    metrics.bytes = engine.bytes()
+    metrics.total_seconds = watch.seconds
+
+
+def with_room(options: Options, room: int | None) -> tuple[Options, Finish]:
+    """The options cut to the room that the context has, and why a row would end there."""
+    if room is None or options.max_new_tokens <= room:
+        return options, "length"
+    return replace(options, max_new_tokens=room), "context"

@@ -1,0 +1,226 @@
+"""From what a caller gives to batches that an engine can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from smelt.errors import SmeltError, UnsupportedError
+from smelt.runtime.engine import Array, Engine
+from smelt.runtime.feed import DecoderFeed, EncoderDecoderFeed, Feed, limit_of, masks
+from smelt.runtime.manifest import Manifest
+from smelt.runtime.sampling import Row
+from smelt.runtime.shapes import check_inputs
+from smelt.runtime.text import Text
+
+GENERATES = ("causal_lm", "seq2seq_lm", "speech_seq2seq")
+
+
+@dataclass
+class Batch:
+    """Rows that go through the engine together."""
+
+    rows: list[Row]
+    room: int | None
+    """Tokens that the context has left."""
+    pad: int
+    source: dict[str, Array] | None = None
+    """An encoder's inputs; none for a decoder alone."""
+
+    @property
+    def encoded(self) -> bool:
+        """Whether an encoder comes first."""
+        return self.source is not None
+
+    def feed(self, engine: Engine) -> Feed:
+        """A fresh feed of these rows."""
+        tokens = [list(row.tokens) for row in self.rows]
+        if self.source is None:
+            return DecoderFeed(engine, tokens, pad=self.pad)
+        return EncoderDecoderFeed(engine, self.source, tokens)
+
+    def prompts(self) -> Iterator[tuple[Row, list[int]]]:
+        """Each row with the ids of its prompt: the encoder's, where there is one."""
+        for at, row in enumerate(self.rows):
+            if self.source is None:
+                yield row, list(row.tokens)
+                continue
+            ids, mask = self.source.get("input_ids"), self.source.get("attention_mask")
+            if ids is None:
+                yield row, []
+                continue
+            kept = ids[at] if mask is None else ids[at][mask[at] != 0]
+            yield row, [int(token) for token in kept]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Token ids of each row, or an encoder's arrays."""
+
+    ids: list[list[int]]
+    inputs: Mapping[str, object] | None = None
+
+
+def read_prompts(
+    manifest: Manifest,
+    text: Text | None,
+    *,
+    prompt: str | Sequence[str] | None,
+    messages: Sequence[Mapping[str, Any]] | None,
+    ids: Sequence[int] | Sequence[Sequence[int]] | None,
+    inputs: Mapping[str, object] | None,
+    tools: Sequence[Mapping[str, Any]] | None,
+) -> Prompts:
+    """Check that exactly one kind of prompt is given, and turn it into ids."""
+    if manifest.task not in GENERATES:
+        raise UnsupportedError(
+            f"the artifact's task is {manifest.task}, which does not generate",
+            hint=f"generating tasks: {', '.join(GENERATES)}",
+        )
+    given = {"prompt": prompt, "messages": messages, "ids": ids, "inputs": inputs}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        raise SmeltError(
+            f"generate got {' and '.join(names) or 'nothing'}, wants one of {', '.join(given)}"
+        )
+    if tools is not None and messages is None:
+        raise SmeltError("`tools` go with `messages`")
+    if inputs is not None:
+        return Prompts([], inputs)
+    if ids is not None:
+        return Prompts(_rows(ids))
+    if text is None:
+        raise SmeltError("the artifact has no tokenizer", hint="give ids instead of text")
+    if messages is not None:
+        return Prompts([text.encode_chat(messages, tools=tools)])
+    texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+    if not texts:
+        raise SmeltError("generate got no prompt at all")
+    return Prompts([text.encode(t) for t in texts])
+
+
+def plan_batches(manifest: Manifest, prompts: Prompts, text: Text | None) -> list[Batch]:
+    """Split rows into batches that the artifact takes; rows keep their numbers."""
+    if manifest.task == "causal_lm":
+        if prompts.inputs is not None:
+            raise SmeltError("`inputs` are for models with an encoder", hint="give ids")
+        return _decoder_batches(manifest, prompts.ids, text)
+    return _encoder_batches(manifest, prompts, text)
+
+
+def _decoder_batches(manifest: Manifest, ids: list[list[int]], text: Text | None) -> list[Batch]:
+    for index, row in enumerate(ids):
+        _check_row(manifest, index, row, len(ids))
+    pad = _pad(manifest, text)
+    batches = []
+    for group in _groups(ids, limit_of(manifest, "batch"), mixed=masks(manifest)):
+        longest = max(len(ids[index]) for index in group)
+        room = None if manifest.context is None else manifest.context - longest
+        batches.append(Batch([Row(index, list(ids[index])) for index in group], room, pad))
+    return batches
+
+
+def _check_row(manifest: Manifest, index: int, row: list[int], rows: int) -> None:
+    name = "the prompt" if rows == 1 else f"prompt {index}"
+    if not row:
+        bos = manifest.generation.bos_token_id
+        hint = None if bos is None else f"ids=[{bos}] begins with the model's first token"
+        raise SmeltError(f"{name} has no tokens", hint=hint)
+    if manifest.context is not None and len(row) >= manifest.context:
+        raise SmeltError(
+            f"{name} has {len(row)} tokens, the context is {manifest.context}",
+            hint="shorten it, or compile with a larger --context",
+        )
+    if manifest.vocab_size is not None:
+        for token in row:
+            if not 0 <= token < manifest.vocab_size:
+                raise SmeltError(
+                    f"{name} has token {token}, the vocabulary has {manifest.vocab_size}"
+                )
+
+
+def _encoder_batches(manifest: Manifest, prompts: Prompts, text: Text | None) -> list[Batch]:
+    pad = _pad(manifest, text)
+    prefix = decoder_prefix(manifest)
+    room = None if manifest.context is None else manifest.context - len(prefix)
+    encoder = manifest.function("encoder")
+    if prompts.inputs is not None:
+        source = check_inputs(manifest, encoder, prompts.inputs, 0)
+        count = next(iter(source.values())).shape[0]
+        return [Batch([Row(i, list(prefix)) for i in range(count)], room, pad, source)]
+    if not any(spec.name == "input_ids" for spec in encoder.inputs):
+        names = ", ".join(spec.name for spec in encoder.inputs)
+        raise SmeltError(f"the encoder takes {names}, not text", hint="give `inputs`")
+    batches = []
+    for group in _groups(prompts.ids, limit_of(manifest, "batch"), mixed=True):
+        ids, mask = pad_right([prompts.ids[index] for index in group], pad)
+        given = {"input_ids": ids, "attention_mask": mask}
+        source = check_inputs(manifest, encoder, given, 0)
+        rows = [Row(index, list(prefix)) for index in group]
+        batches.append(Batch(rows, room, pad, source))
+    return batches
+
+
+def decoder_prefix(manifest: Manifest) -> list[int]:
+    """The decoder's first tokens: its start token, then those that the model forces."""
+    defaults = manifest.generation
+    start = defaults.decoder_start_token_id
+    if start is None:
+        start = defaults.bos_token_id
+    if start is None:
+        raise SmeltError("the model names no decoder_start_token_id, and no bos_token_id")
+    prefix = [start]
+    for position, token in sorted(defaults.forced_decoder_ids):
+        if position != len(prefix):
+            raise UnsupportedError(
+                f"forced_decoder_ids has position {position} where {len(prefix)} comes next"
+            )
+        prefix.append(token)
+    return prefix
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[Array, Array]:
+    """Ids and mask i64[n, longest], the padding at the end."""
+    longest = max(map(len, rows))
+    ids = np.full((len(rows), longest), pad, np.int64)
+    mask = np.zeros((len(rows), longest), np.int64)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = row
+        mask[at, : len(row)] = 1
+    return ids, mask
+
+
+def _pad(manifest: Manifest, text: Text | None) -> int:
+    """A token to pad with; the mask hides it, so any will do where the model names none."""
+    defaults = manifest.generation
+    if defaults.pad_token_id is not None:
+        return defaults.pad_token_id
+    found = None if text is None else text.special_id("pad")
+    if found is not None:
+        return found
+    return defaults.eos_token_ids[0] if defaults.eos_token_ids else 0
+
+
+def _groups(ids: Sequence[Sequence[int]], limit: int | None, *, mixed: bool) -> Iterator[list[int]]:
+    """Row numbers that can share a batch: at most ``limit``, of one length unless ``mixed``."""
+    group: list[int] = []
+    for index, row in enumerate(ids):
+        full = limit is not None and len(group) >= limit
+        if group and (full or (not mixed and len(ids[group[0]]) != len(row))):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _rows(ids: Sequence[int] | Sequence[Sequence[int]]) -> list[list[int]]:
+    array = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    if not array:
+        raise SmeltError("generate got no ids at all")
+    nested = not isinstance(array[0], (int, np.integer))
+    rows = cast("list[Sequence[int]]", array if nested else [array])
+    return [[int(token) for token in row] for row in rows]
