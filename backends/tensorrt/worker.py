@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,11 @@ def main() -> None:
     fix_addresses()
     path = Path(sys.argv[1])
     try:
-        result = run(json.loads(path.read_text(encoding="utf-8")))
+        job = json.loads(path.read_text(encoding="utf-8"))
+        # A new thread allocates from a memory arena of its own, so that addresses do not depend
+        # on what this process did before (paths, environment, compiled modules).
+        with ThreadPoolExecutor(1) as pool:
+            result = pool.submit(run, job).result()
     except SmeltError as error:
         result = {"error": error.message, "place": error.place, **getattr(error, "fields", {})}
     path.with_name("result.json").write_text(json.dumps(result), encoding="utf-8")
