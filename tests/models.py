@@ -263,7 +263,7 @@ def llama2c_to_hf(model: bytes, tokenizer: bytes, out: Path) -> None:
 
 
 def llama2c_tokenizer(data: bytes, vocab: int, out: Path) -> None:
-    """Write llama2.c's `tokenizer.bin` (scores and pieces, spaces spelled plainly) as tokenizer.json."""
+    """Write llama2.c's `tokenizer.bin` (scores, and pieces with plain spaces) as tokenizer.json."""
     from smelt.frontend.checkpoint.sentencepiece_bpe import (
         BYTE,
         CONTROL,

@@ -39,9 +39,7 @@ def sentencepiece_tokenizer(
         "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": [*prepend, replace]},
         "pre_tokenizer": None,
-        "post_processor": template(
-            pieces, bos if add_bos else None, eos if add_eos else None
-        ),
+        "post_processor": template(pieces, bos if add_bos else None, eos if add_eos else None),
         "decoder": {
             "type": "Sequence",
             "decoders": [
@@ -80,13 +78,15 @@ def added_token(index: int, content: str, *, special: bool) -> dict[str, Any]:
 
 
 def template(pieces: Sequence[str], bos: int | None, eos: int | None) -> dict[str, Any] | None:
-    """The post-processor that frames a text with its first and last token; None when there is neither."""
+    """The post-processor that frames a text with its first and last token, if there is one."""
     if bos is None and eos is None:
         return None
     used = [index for index in (bos, eos) if index is not None]
 
     def token(index: int | None, segment: int) -> list[dict[str, Any]]:
-        return [] if index is None else [{"SpecialToken": {"id": pieces[index], "type_id": segment}}]
+        return (
+            [] if index is None else [{"SpecialToken": {"id": pieces[index], "type_id": segment}}]
+        )
 
     def framed(name: str, segment: int) -> list[dict[str, Any]]:
         body = {"Sequence": {"id": name, "type_id": segment}}
@@ -106,7 +106,7 @@ def template(pieces: Sequence[str], bos: int | None, eos: int | None) -> dict[st
 def merges_of(
     pieces: Sequence[str], scores: Sequence[float], types: Sequence[int]
 ) -> list[list[str]]:
-    """Every split of a piece into two pieces, the best-scored piece first, as SentencePiece merges."""
+    """Every split of a piece into two pieces, the best-scored piece first."""
     index = {
         piece: at for at, piece in enumerate(pieces) if types[at] in (NORMAL, USER_DEFINED, UNUSED)
     }
