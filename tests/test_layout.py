@@ -33,9 +33,10 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
             "smelt.ir",
             "smelt.runtime.manifest",
             "smelt.runtime.engine",
+            "smelt.runtime.folder",
             "smelt.errors",
         },
-        {"numpy", "ml_dtypes"},
+        {"numpy", "ml_dtypes", "safetensors"},
     ),
     "runtime": (
         {"smelt.runtime", "smelt.errors"},
