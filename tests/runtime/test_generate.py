@@ -63,9 +63,7 @@ def test_prefill_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_models_without_mask_take_rows_of_one_length_together() -> None:
     told = manifest(
-        state=[
-            {"name": "kv", "kind": "replace", "dtype": "f32", "shape": ["batch", 1, "past", 16]}
-        ]
+        state=[{"name": "kv", "kind": "replace", "dtype": "f32", "shape": ["batch", 1, "past", 16]}]
     )
     engine = ToyDecoder(told)
     rows = [[4, 5], [6, 7], [8]]
@@ -121,9 +119,10 @@ def test_reuse_feeds_only_what_is_new() -> None:
     second = session.generate(ids=longer, max_new_tokens=4, reuse=True).wait()
     assert engine.calls[0] == (1, 3)  # the last new token was never fed, then 20 and 21
     assert second.metrics.cached_tokens == 7
-    assert second.ids == Session(ToyDecoder(engine.manifest)).generate(
-        ids=longer, max_new_tokens=4
-    ).ids
+    assert (
+        second.ids
+        == Session(ToyDecoder(engine.manifest)).generate(ids=longer, max_new_tokens=4).ids
+    )
     engine.calls.clear()
     other = session.generate(ids=[5, 6, 30], max_new_tokens=2, reuse=True).wait()
     assert engine.calls[0] == (1, 1) and other.metrics.cached_tokens == 2
@@ -140,9 +139,10 @@ def test_reuse_after_a_refused_rewind_starts_anew(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engine, "rewind", refuse)
     again = session.generate(ids=[5, 6, 9], max_new_tokens=4, reuse=True).wait()
     assert again.metrics.cached_tokens == 0
-    assert again.ids == Session(ToyDecoder(engine.manifest)).generate(
-        ids=[5, 6, 9], max_new_tokens=4
-    ).ids
+    assert (
+        again.ids
+        == Session(ToyDecoder(engine.manifest)).generate(ids=[5, 6, 9], max_new_tokens=4).ids
+    )
 
 
 def test_a_stopped_stream_leaves_a_clean_session() -> None:
@@ -151,9 +151,10 @@ def test_a_stopped_stream_leaves_a_clean_session() -> None:
     next(stream)
     next(stream)
     fresh = session.generate(ids=[5, 6, 7], max_new_tokens=6, reuse=True)
-    assert fresh.ids == Session(ToyDecoder(session.manifest)).generate(
-        ids=[5, 6, 7], max_new_tokens=6
-    ).ids
+    assert (
+        fresh.ids
+        == Session(ToyDecoder(session.manifest)).generate(ids=[5, 6, 7], max_new_tokens=6).ids
+    )
     with pytest.raises(SmeltError, match="used for something else"):
         next(stream)
 
