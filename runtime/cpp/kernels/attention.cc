@@ -1,0 +1,153 @@
+// Attention and the KV cache: cuts batches, heads, queries and keys into tasks.
+#include "isa.h"
+
+namespace smelt {
+namespace {
+
+constexpr int64_t kBlockRows = 64;    // (token, head) rows of a prefill block
+constexpr int64_t kDecodeRows = 12;   // at most this many rows a key head: channels in the lanes, keys split
+constexpr int64_t kChunkKeys = 256;   // keys of a decode task, more when there would be too many
+constexpr int64_t kMostChunks = 64;
+
+bool IsDecode(const AttentionArgs& a) {
+  return a.queries == 1 || a.queries * (a.heads / a.kv_heads) <= kDecodeRows;
+}
+
+int64_t TokensPerBlock(const AttentionArgs& a) {
+  const int64_t group = a.heads / a.kv_heads, tokens = kBlockRows / group;
+  const int64_t bounded = tokens < 1 ? 1 : tokens;
+  return bounded < a.queries ? bounded : a.queries;
+}
+
+int64_t ChunkKeys(int64_t keys) {
+  const int64_t spread = RoundUp(CeilDiv(keys, kMostChunks), 16);
+  return spread > kChunkKeys ? spread : kChunkKeys;
+}
+
+int64_t PartialFloats(const AttentionArgs& a) {
+  return RoundUp(a.queries * (a.heads / a.kv_heads) * (RoundUp(a.value_dim, 16) + 2), 16);
+}
+
+int64_t MostChunks(int64_t keys) {
+  const int64_t chunks = CeilDiv(keys, kChunkKeys);
+  return chunks < 1 ? 1 : chunks < kMostChunks ? chunks : kMostChunks;
+}
+
+int64_t ThreadFloats(const AttentionArgs& a) {
+  const int64_t group = a.heads / a.kv_heads;
+  if (IsDecode(a)) return RoundUp(DecodeSizes(a, a.queries * group, ChunkKeys(a.keys)).total, 16);
+  return RoundUp(PrefillSizes(a, TokensPerBlock(a) * group).total, 16);
+}
+
+// Every key that some query of [first, last) may see.
+KeyRange Union(const AttentionArgs& a, int64_t first, int64_t last) {
+  const KeyRange low = KeysOf(a, first), high = KeysOf(a, last - 1);
+  return {low.first, high.last > low.first ? high.last : low.first};
+}
+
+void Prefill(const Exec& exec, const AttentionArgs& a, float* scratch) {
+  const KernelTable& table = TableOf(exec.isa);
+  const int64_t step = TokensPerBlock(a), blocks = CeilDiv(a.queries, step), thread_floats = ThreadFloats(a);
+  ParallelFor(exec.pool, a.batch * a.kv_heads * blocks, [&](int64_t task, int thread) {
+    const int64_t block = blocks - 1 - task / (a.batch * a.kv_heads);  // later queries see more keys: longest first
+    const int64_t rest = task % (a.batch * a.kv_heads);
+    const int64_t first = block * step, last = first + step < a.queries ? first + step : a.queries;
+    const KeyRange keys = Union(a, first, last);
+    table.attend_block({&a, rest / a.kv_heads, rest % a.kv_heads, first, last, keys.first, keys.last,
+                        scratch + thread * thread_floats, nullptr});
+  });
+}
+
+void Decode(const Exec& exec, const AttentionArgs& a, float* scratch) {
+  const KernelTable& table = TableOf(exec.isa);
+  const KeyRange keys = Union(a, 0, a.queries);
+  const int64_t step = ChunkKeys(keys.last - keys.first), groups = a.batch * a.kv_heads;
+  const int64_t chunks = CeilDiv(keys.last - keys.first, step), partial = PartialFloats(a);
+  const int64_t thread_floats = ThreadFloats(a);
+  float* partials = scratch + exec.threads() * thread_floats;
+  const auto block_of = [&](int64_t group) {
+    return AttentionBlock{&a, group / a.kv_heads, group % a.kv_heads, 0, a.queries, 0, 0, nullptr,
+                          partials + group * chunks * partial};
+  };
+  const bool small = (keys.last - keys.first) * groups * a.dim <= 16 << 10;  // not worth waking anybody
+  ParallelFor(small ? nullptr : exec.pool, groups * chunks, [&](int64_t task, int thread) {
+    AttentionBlock block = block_of(task / chunks);
+    block.key_first = keys.first + task % chunks * step;
+    block.key_last = block.key_first + step < keys.last ? block.key_first + step : keys.last;
+    block.scratch = scratch + thread * thread_floats;
+    block.partial += task % chunks * partial;
+    table.attend_chunk(block);
+  });
+  for (int64_t group = 0; group < groups; ++group) table.merge_chunks(block_of(group), chunks, partial);
+}
+
+}  // namespace
+
+size_t AttentionScratchBytes(const Exec& exec, const AttentionArgs& a) {
+  int64_t floats = exec.threads() * ThreadFloats(a);
+  if (IsDecode(a)) floats += a.batch * a.kv_heads * MostChunks(a.keys) * PartialFloats(a);
+  return static_cast<size_t>(RoundUp(floats * 4, 64));
+}
+
+void Attention(const Exec& exec, const AttentionArgs& a, void* scratch) {
+  if (a.queries == 0 || a.batch == 0) return;
+  if (IsDecode(a)) return Decode(exec, a, static_cast<float*>(scratch));
+  Prefill(exec, a, static_cast<float*>(scratch));
+}
+
+// ---- the cache -------------------------------------------------------------------------------------------------
+
+namespace {
+
+int64_t ElementBytes(DType dtype) { return dtype == DType::kF32 ? 4 : dtype == DType::kI8 ? 1 : 2; }
+
+}  // namespace
+
+size_t KvDataBytes(DType dtype, int64_t batch, int64_t heads, int64_t capacity, int64_t dim) {
+  return static_cast<size_t>(RoundUp(batch * heads * capacity * dim * ElementBytes(dtype), 64));
+}
+
+size_t KvScaleBytes(DType dtype, int64_t batch, int64_t heads, int64_t capacity) {
+  return dtype == DType::kI8 ? static_cast<size_t>(RoundUp(batch * heads * capacity * 4, 64)) : 0;
+}
+
+KvView ViewOf(const KvCache& c) {
+  KvView view;
+  view.dtype = c.dtype;
+  view.data = c.data;
+  view.scales = c.scales;
+  view.token = c.dim;
+  view.head = c.capacity * c.dim;
+  view.batch = c.heads * view.head;
+  view.scale_head = c.capacity;
+  view.scale_batch = c.heads * c.capacity;
+  view.ring = c.ring ? c.capacity : 0;
+  return view;
+}
+
+void KvStore(const Exec& exec, const KvCache& c, const Heads& src, int64_t position, int64_t count) {
+  const KernelTable& table = TableOf(exec.isa);
+  const int64_t skip = c.ring && count > c.capacity ? count - c.capacity : 0;
+  const int64_t rows = c.batch * c.heads;
+  const bool small = rows * (count - skip) * c.dim <= 16 << 10;
+  ParallelFor(small ? nullptr : exec.pool, rows, [&](int64_t row, int) {
+    const int64_t b = row / c.heads, head = row % c.heads;
+    for (int64_t s = skip; s < count; ++s) {
+      const int64_t slot = c.ring ? (position + s) % c.capacity : position + s;
+      table.kv_store(c, b, head, src.data + b * src.batch + head * src.head + s * src.token, slot);
+    }
+  });
+}
+
+void KvLoad(const Exec& exec, const KvCache& c, int64_t position, int64_t count, const Heads& dst) {
+  const KernelTable& table = TableOf(exec.isa);
+  const KvView view = ViewOf(c);
+  ParallelFor(exec.pool, c.batch * c.heads, [&](int64_t row, int) {
+    const int64_t b = row / c.heads, head = row % c.heads;
+    for (int64_t s = 0; s < count; ++s) {
+      table.kv_load(view, b, head, position + s, c.dim, dst.data + b * dst.batch + head * dst.head + s * dst.token);
+    }
+  });
+}
+
+}  // namespace smelt

@@ -1,0 +1,144 @@
+// Inside of the kernels: what each instruction set provides. Drivers (linear.cc, attention.cc, ...) cut the work into
+// tasks and call these single-threaded pieces through one table.
+#pragma once
+
+#include "kernels.h"
+
+namespace smelt {
+
+constexpr int kPanel = 16;      // output rows of a packed panel
+constexpr int kTileRows = 12;   // input rows of a prefill tile
+constexpr int kKeyTile = 64;    // keys of an attention tile
+constexpr int kGemmPanel = 64;  // columns of a packed plain-matrix panel
+
+static inline int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+static inline int64_t CeilDiv(int64_t x, int64_t by) { return (x + by - 1) / by; }
+
+// Up to kTileRows input rows in the order in which the linear kernels read them: `height` (1 or kTileRows) rows
+// interleaved by 4-byte units, rows past `count` zero. C = padded_cols, G = C / group.
+//   kF32: f32 [C][height];  kBf16: pairs [C/2][height];
+//   kInt8: quads of int8 [C/4][height], f32 scale [G][height], int32 start [G][height]
+// start is what the accumulator begins with when the zero point is constant, else the sum of the group's codes.
+struct TileInput {
+  const PackedMatrix* w;
+  Input input;
+  int height;
+  int count;
+  const float* const* x;  // [count] rows of w->shape.cols
+  void* tile;
+};
+
+struct TileCall {
+  const PackedMatrix* w;
+  const PackedMatrix* w2;  // null unless gated
+  const float* bias;
+  const float* bias2;
+  Activation act;
+  Input input;
+  int height;
+  int count;
+  const void* tile;
+  int64_t panel_first, panel_last;
+  float* const* y;                // [count] rows
+  const float* const* residual;   // [count] rows or null
+};
+
+static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
+  if (input == Input::kF32) return RoundUp(padded_cols * 4 * height, 64);
+  if (input == Input::kBf16) return RoundUp(padded_cols * 2 * height, 64);
+  return RoundUp((padded_cols + padded_cols / w.group * 8) * height, 64);
+}
+
+// A task of attention: query tokens x heads of one key head, over some keys. Rows are (token, head) pairs, head fastest.
+struct AttentionBlock {
+  const AttentionArgs* args;
+  int64_t b, kv_head;
+  int64_t query_first, query_last;
+  int64_t key_first, key_last;
+  float* scratch;  // this thread's
+  float* partial;  // decode only: o [rows][value dim rounded up], max [rows], sum [rows]
+};
+
+// Its scratch, in floats. Prefill keeps rows in the lanes of vectors, decode keeps channels there.
+struct BlockSizes {
+  int64_t lanes, dim, value, query, scores, out, keys, values, total;
+};
+static inline BlockSizes PrefillSizes(const AttentionArgs& a, int64_t rows) {
+  BlockSizes s = {};
+  s.lanes = RoundUp(rows, 16);
+  s.dim = RoundUp(a.dim, 16);
+  s.value = RoundUp(a.value_dim, 16);
+  s.query = s.dim * s.lanes;
+  s.scores = kKeyTile * s.lanes;
+  s.out = s.lanes * s.value;
+  s.keys = kKeyTile * s.dim;
+  s.values = kKeyTile * s.value;
+  s.total = s.query + s.scores + s.out + s.keys + s.values + 5 * s.lanes + kKeyTile;
+  return s;
+}
+static inline BlockSizes DecodeSizes(const AttentionArgs& a, int64_t rows, int64_t keys) {
+  BlockSizes s = {};
+  s.lanes = RoundUp(keys, 16);
+  s.dim = RoundUp(a.dim, 16);
+  s.value = RoundUp(a.value_dim, 16);
+  s.query = rows * s.dim;
+  s.scores = rows * s.lanes;
+  s.keys = 16 * s.dim;
+  s.values = kKeyTile * s.value;
+  s.total = s.query + s.scores + s.keys + s.values;
+  return s;
+}
+
+// The keys that query token i may see by position: [first, last), maybe empty.
+struct KeyRange {
+  int64_t first, last;
+};
+static inline KeyRange KeysOf(const AttentionArgs& a, int64_t i) {
+  const int64_t at = a.keys - a.queries + i;
+  int64_t first = 0, last = a.keys;
+  if (a.causal) last = at + 1;
+  if (a.window > 0) {
+    first = at - a.window + 1;
+    if (!a.causal) last = at + a.window < last ? at + a.window : last;
+  }
+  if (a.k.ring > 0 && a.keys - a.k.ring > first) first = a.keys - a.k.ring;
+  if (first < 0) first = 0;
+  if (last < first) last = first;
+  return {first, last};
+}
+
+struct KernelTable {
+  void (*pack_tile)(const TileInput&);
+  void (*linear_float)(const TileCall&);  // Input kF32, kBf16
+  void (*linear_int)(const TileCall&);    // Input kInt8
+  void (*quantize_row)(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales);
+
+  void (*attend_block)(const AttentionBlock&);  // prefill: all keys of [key_first, key_last), result to out
+  void (*attend_chunk)(const AttentionBlock&);  // decode: part of the keys, result to partial
+  void (*merge_chunks)(const AttentionBlock&, int64_t chunks, int64_t partial_stride);
+  void (*kv_store)(const KvCache&, int64_t b, int64_t head, const float* row, int64_t slot);
+  void (*kv_load)(const KvView&, int64_t b, int64_t head, int64_t position, int64_t dim, float* row);
+
+  void (*rope)(const RopeArgs&, int64_t b, int64_t token);  // all heads of a token
+  void (*rms_norm)(const NormArgs&, int64_t row_first, int64_t row_last);
+  void (*layer_norm)(const NormArgs&, int64_t row_first, int64_t row_last);
+  void (*softmax)(const float* x, int64_t rows, int64_t dim, float* y);
+  void (*activate)(Activation act, const float* x, int64_t count, float* y);
+  void (*gated)(Activation act, const float* gate, const float* up, int64_t count, float* y);
+  void (*unary)(Unary op, const float* x, int64_t count, float* y);
+  void (*binary)(Binary op, const float* a, int64_t a_col, const float* b, int64_t b_col, int64_t count, float* y);
+
+  // c[rows, 64] = a[rows, k] · panel[k, 64] (+= when add); c keeps only `cols` columns.
+  void (*gemm_panel)(const float* a, int64_t lda, const float* panel, int64_t k, int64_t rows, int64_t cols, float* c,
+                     int64_t ldc, bool add);
+  // panel[k, 64] of b[k, n] or b[n, k]ᵀ from column `first`, `cols` columns, the rest zero.
+  void (*gemm_pack)(const float* b, int64_t ldb, bool transposed, int64_t first, int64_t cols, int64_t k, float* panel);
+};
+
+const KernelTable& TableOf(Isa isa);
+
+namespace portable { extern const KernelTable kTable; }
+namespace avx2 { extern const KernelTable kTable; }
+namespace avx512 { extern const KernelTable kTable; }
+
+}  // namespace smelt

@@ -1,0 +1,245 @@
+// Linear with f32 inputs over every weight format (widened exactly), and with bf16 inputs over bf16 weights.
+#include "linear.h"
+
+namespace smelt {
+namespace SMELT_ISA_NS {
+namespace {
+
+// A reader turns the next kCols columns of a panel into vectors of 16 rows.
+struct ReadF32 {
+  static constexpr int kCols = 1;
+  const uint8_t* p;
+  ReadF32(const PackedMatrix& w, int64_t panel) : p(w.codes + panel * w.padded_cols * 64) {}
+  SMELT_INLINE_MEMBER void Next(Vf* out) {
+    out[0] = Load(reinterpret_cast<const float*>(p));
+    p += 64;
+  }
+};
+
+struct ReadF16 {
+  static constexpr int kCols = 1;
+  const uint8_t* p;
+  ReadF16(const PackedMatrix& w, int64_t panel) : p(w.codes + panel * w.padded_cols * 32) {}
+  SMELT_INLINE_MEMBER void Next(Vf* out) {
+    out[0] = LoadF16(reinterpret_cast<const uint16_t*>(p));
+    p += 32;
+  }
+};
+
+struct ReadBf16 {
+  static constexpr int kCols = 2;
+  const uint8_t* p;
+  ReadBf16(const PackedMatrix& w, int64_t panel) : p(w.codes + panel * w.padded_cols * 32) {}
+  SMELT_INLINE_MEMBER void Next(Vf* out) {
+    const Vi pair = AsInt(LoadB(p));
+    out[0] = AsFloat(Shl<16>(pair));
+    out[1] = AsFloat(pair & SetI(static_cast<int32_t>(0xFFFF0000u)));
+    p += 64;
+  }
+};
+
+// Codes become f32(scale) * (code - zero), exactly; `left` counts the columns until the next group.
+template <Format kFormat, bool kZeros> struct ReadCodes {
+  static constexpr int kCols = kFormat == Format::kInt4 ? 8 : 4;
+  const uint8_t* p;
+  const uint16_t* scales;
+  const uint8_t* zeros;
+  int32_t group, left = 0;
+  Vf scale = Zero();
+  Vi zero = SetI(kFormat == Format::kInt4 ? 8 : 128);
+  ReadCodes(const PackedMatrix& w, int64_t panel) : group(w.shape.group) {
+    const int64_t groups = w.padded_cols / group;
+    p = w.codes + panel * w.padded_cols * (kFormat == Format::kInt4 ? 8 : 16);
+    scales = w.scales + panel * groups * kPanel;
+    zeros = kZeros ? w.zeros + panel * groups * kPanel : nullptr;
+  }
+  template <int kByte, int kWidth> SMELT_INLINE_MEMBER Vf Column(Vi block) const {
+    return scale * ToFloat((Shr<kByte>(block) & SetI(kWidth)) - zero);
+  }
+  SMELT_INLINE_MEMBER void Next(Vf* out) {
+    if (left == 0) {
+      left = group;
+      scale = LoadF16(scales);
+      scales += kPanel;
+      if constexpr (kZeros) {
+        zero = LoadU8(zeros);
+        zeros += kPanel;
+      }
+    }
+    left -= kCols;
+    const Vi block = AsInt(LoadB(p));
+    p += 64;
+    if constexpr (kFormat == Format::kInt4) {
+      out[0] = Column<0, 15>(block);
+      out[1] = Column<8, 15>(block);
+      out[2] = Column<16, 15>(block);
+      out[3] = Column<24, 15>(block);
+      out[4] = Column<4, 15>(block);
+      out[5] = Column<12, 15>(block);
+      out[6] = Column<20, 15>(block);
+      out[7] = Column<28, 15>(block);
+    } else {
+      out[0] = Column<0, 255>(block);
+      out[1] = Column<8, 255>(block);
+      out[2] = Column<16, 255>(block);
+      out[3] = Column<24, 255>(block);
+    }
+  }
+};
+
+// With few rows, several accumulators a row hide the latency of the multiply-add.
+template <typename Reader, int kRows, int kHeight>
+void PanelFloat(const PackedMatrix& w, int64_t panel, const float* x, float* out) {
+  constexpr int kCols = Reader::kCols, kBlocks = kCols >= 4 ? 1 : 4 / kCols;
+  constexpr int kSums = kRows == 1 ? 4 : kRows <= 4 ? 2 : 1;
+  Reader reader(w, panel);
+  Vf sum[kSums][kRows];
+  for (int s = 0; s < kSums; ++s) {
+    for (int r = 0; r < kRows; ++r) sum[s][r] = Zero();
+  }
+  int64_t k = 0;
+  for (; k + kCols * kBlocks <= w.padded_cols; k += kCols * kBlocks) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) {
+      Vf column[kCols];
+      reader.Next(column);
+#pragma GCC unroll 8
+      for (int c = 0; c < kCols; ++c, x += kHeight) {
+        for (int r = 0; r < kRows; ++r) {
+          Vf& s = sum[(b * kCols + c) % kSums][r];
+          s = Fma(column[c], Set1(x[r]), s);
+        }
+      }
+    }
+  }
+  for (; k < w.padded_cols; k += kCols) {
+    Vf column[kCols];
+    reader.Next(column);
+    for (int c = 0; c < kCols; ++c, x += kHeight) {
+      for (int r = 0; r < kRows; ++r) sum[0][r] = Fma(column[c], Set1(x[r]), sum[0][r]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    Vf total = sum[0][r];
+    for (int s = 1; s < kSums; ++s) total = total + sum[s][r];
+    Store(out + r * kPanel, total);
+  }
+}
+
+template <int kRows, int kHeight>
+void PanelBf16(const PackedMatrix& w, int64_t panel, const uint32_t* x, float* out) {
+  constexpr int kSums = kRows == 1 ? 4 : 1;
+  const int64_t pairs = w.padded_cols / 2;
+  const uint8_t* p = w.codes + panel * pairs * 64;
+  Vf sum[kSums][kRows];
+  for (int s = 0; s < kSums; ++s) {
+    for (int r = 0; r < kRows; ++r) sum[s][r] = Zero();
+  }
+  int64_t k = 0;
+  for (; k + kSums <= pairs; k += kSums) {
+    for (int s = 0; s < kSums; ++s, p += 64, x += kHeight) {
+      const Vb block = LoadB(p);
+      for (int r = 0; r < kRows; ++r) sum[s][r] = DotBf16(sum[s][r], block, x[r]);
+    }
+  }
+  for (; k < pairs; ++k, p += 64, x += kHeight) {
+    const Vb block = LoadB(p);
+    for (int r = 0; r < kRows; ++r) sum[0][r] = DotBf16(sum[0][r], block, x[r]);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    Vf total = sum[0][r];
+    for (int s = 1; s < kSums; ++s) total = total + sum[s][r];
+    Store(out + r * kPanel, total);
+  }
+}
+
+// Picks the row count: kernel.template operator()<rows, height>(w, panel, first row, out).
+template <typename Kernel>
+SMELT_INLINE void ForTile(const TileCall& call, const Kernel& kernel) {
+  if (call.height == 1) {
+    ForPanels(call, [&](const PackedMatrix& w, int64_t panel, int, int, float* out) {
+      kernel.template Do<1, 1>(w, panel, 0, out);
+      return 1;
+    });
+    return;
+  }
+  ForPanels(call, [&](const PackedMatrix& w, int64_t panel, int row, int rows, float* out) {
+    if constexpr (kFloatTile == kTileRows) {
+      if (rows > 8) return kernel.template Do<12, kTileRows>(w, panel, row, out), 12;
+      if (rows > 4) return kernel.template Do<8, kTileRows>(w, panel, row, out), 8;
+    }
+    return kernel.template Do<4, kTileRows>(w, panel, row, out), 4;
+  });
+}
+
+template <typename Reader> struct FloatKernel {
+  const float* x;
+  template <int kRows, int kHeight> void Do(const PackedMatrix& w, int64_t panel, int row, float* out) const {
+    PanelFloat<Reader, kRows, kHeight>(w, panel, x + row, out);
+  }
+};
+struct Bf16Kernel {
+  const uint32_t* x;
+  template <int kRows, int kHeight> void Do(const PackedMatrix& w, int64_t panel, int row, float* out) const {
+    PanelBf16<kRows, kHeight>(w, panel, x + row, out);
+  }
+};
+
+template <Format kFormat> void RunCodes(const TileCall& call, const float* x) {
+  if (call.w->zeros != nullptr) return ForTile(call, FloatKernel<ReadCodes<kFormat, true>>{x});
+  ForTile(call, FloatKernel<ReadCodes<kFormat, false>>{x});
+}
+
+}  // namespace
+
+void StorePanel(const TileCall& call, int64_t panel, const float* acc, const float* acc2) {
+  const int64_t first = panel * kPanel, n = call.w->shape.rows - first;
+  const Vf bias = call.bias != nullptr ? LoadN(call.bias + first, n) : Zero();
+  const Vf bias2 = acc2 != nullptr && call.bias2 != nullptr ? LoadN(call.bias2 + first, n) : Zero();
+  for (int r = 0; r < call.count; ++r) {
+    Vf y = Act(call.act, Load(acc + r * kPanel) + bias);
+    if (acc2 != nullptr) y = y * (Load(acc2 + r * kPanel) + bias2);
+    if (call.residual != nullptr) y = y + LoadN(call.residual[r] + first, n);
+    StoreN(call.y[r] + first, y, n);
+  }
+}
+
+void PackTile(const TileInput& in) {
+  if (in.input == Input::kInt8) return QuantizeTile(in);
+  const int64_t cols = in.w->shape.cols, padded = in.w->padded_cols, height = in.height;
+  if (in.count < height) memset(in.tile, 0, static_cast<size_t>(TileBytes(in.w->shape, padded, in.input, in.height)));
+  if (in.input == Input::kF32) {
+    float* tile = static_cast<float*>(in.tile);
+    for (int r = 0; r < in.count; ++r) {
+      const float* x = in.x[r];
+      if (height == 1) memcpy(tile, x, static_cast<size_t>(cols) * 4);
+      for (int64_t k = 0; height > 1 && k < cols; ++k) tile[k * height + r] = x[k];
+      for (int64_t k = cols; k < padded; ++k) tile[k * height + r] = 0.0f;
+    }
+    return;
+  }
+  uint16_t* tile = static_cast<uint16_t*>(in.tile);
+  for (int r = 0; r < in.count; ++r) {
+    for (int64_t k = 0; k < cols; k += 16) {
+      uint16_t part[16];
+      const int64_t n = padded - k < 16 ? padded - k : 16;
+      StoreU16(part, ToBf16(LoadN(in.x[r] + k, cols - k)));
+      for (int64_t i = 0; i < n; i += 2) memcpy(tile + (k + i) * height + 2 * r, part + i, 4);
+    }
+  }
+}
+
+void LinearFloat(const TileCall& call) {
+  if (call.input == Input::kBf16) return ForTile(call, Bf16Kernel{static_cast<const uint32_t*>(call.tile)});
+  const float* x = static_cast<const float*>(call.tile);
+  switch (call.w->shape.format) {
+    case Format::kF32: return ForTile(call, FloatKernel<ReadF32>{x});
+    case Format::kF16: return ForTile(call, FloatKernel<ReadF16>{x});
+    case Format::kBf16: return ForTile(call, FloatKernel<ReadBf16>{x});
+    case Format::kInt8: return RunCodes<Format::kInt8>(call, x);
+    case Format::kInt4: return RunCodes<Format::kInt4>(call, x);
+  }
+}
+
+}  // namespace SMELT_ISA_NS
+}  // namespace smelt

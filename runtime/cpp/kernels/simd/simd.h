@@ -1,0 +1,47 @@
+// One vector vocabulary, so that a kernel is written once: 16 floats (Vf), 16 int32 (Vi), 64 bytes (Vb).
+//
+// A source that includes this is compiled once for each instruction set, with SMELT_KERNEL_ISA set by the build, and
+// puts everything into namespace smelt::SMELT_ISA_NS. Such sources use no standard templates: an inline function
+// compiled for AVX-512 must not be the copy that the linker keeps for everyone.
+#pragma once
+
+#define SMELT_PORTABLE 0
+#define SMELT_AVX2 1
+#define SMELT_AVX512 2
+
+#if SMELT_KERNEL_ISA == SMELT_AVX512
+#include "simd_avx512.h"
+#define SMELT_ISA_NS avx512
+#elif SMELT_KERNEL_ISA == SMELT_AVX2
+#include "simd_avx2.h"
+#define SMELT_ISA_NS avx2
+#else
+#include "simd_portable.h"
+#define SMELT_ISA_NS portable
+#endif
+
+namespace smelt {
+namespace SMELT_ISA_NS {
+
+// Rounds to bf16, to nearest even, as 16 integers of 16 bits (NaN keeps its payload's top bits).
+SMELT_INLINE Vi ToBf16(Vf a) {
+  const Vi u = AsInt(a);
+  return Shr<16>(u + SetI(0x7FFF) + (Shr<16>(u) & SetI(1)));
+}
+
+// First n (up to 16) elements of narrow types through a padded copy.
+template <typename T, typename F> SMELT_INLINE Vf LoadPart(const T* p, int64_t n, F load) {
+  if (n >= 16) return load(p);
+  T part[16] = {};
+  for (int64_t i = 0; i < n; ++i) part[i] = p[i];
+  return load(part);
+}
+template <typename T, typename V, typename F> SMELT_INLINE void StorePart(T* p, V a, int64_t n, F store) {
+  if (n >= 16) return store(p, a);
+  T part[16];
+  store(part, a);
+  for (int64_t i = 0; i < n; ++i) p[i] = part[i];
+}
+
+}  // namespace SMELT_ISA_NS
+}  // namespace smelt
