@@ -74,7 +74,7 @@ SPLITS: dict[str, Split] = {
     **dict.fromkeys(("dbrx", "smaug-bpe", "chatglm-bpe"), Split((LLAMA3,))),
     "glm4": Split((LLAMA3,), whole_words=True),
     **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "stablelm2", "megrez"), QWEN2_SPLIT),
-    "qwen35": Split((QWEN35,), normalizer="NFC"),
+    "qwen35": Split((QWEN35,)),
     "tekken": Split((TEKKEN,), whole_words=True, add_bos=True),
     **dict.fromkeys(("gpt-4o", "llama4"), Split((GPT4O,), whole_words=True)),
     "deepseek-v3": Split((r"\p{N}{1,3}", r"[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK3)),

@@ -17,6 +17,7 @@ from smelt.frontend.checkpoint.paths import has, inside
 from smelt.frontend.checkpoint.safetensors_file import SafetensorsFile
 from smelt.frontend.checkpoint.sizes import short
 from smelt.frontend.checkpoint.tensors import Source
+from smelt.frontend.checkpoint.torch_file import TorchFile
 
 #: What a checkpoint may hold for text, images and sound; these go with it into an artifact.
 TOKENIZER_FILES = (
@@ -39,6 +40,7 @@ TOKENIZER_FILES = (
 #: Weights, best first; each may also be an index of shards, `NAME.index.json`.
 WEIGHTS: dict[str, Callable[[Path], Source]] = {
     "model.safetensors": SafetensorsFile,
+    "pytorch_model.bin": TorchFile,
 }
 
 JSON_LIMIT = 64 << 20

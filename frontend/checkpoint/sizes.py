@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Sequence
 
 from smelt.errors import CheckpointError
@@ -10,6 +11,10 @@ LIMIT = (
     1 << 60
 )  # bytes or elements; larger is nonsense, and numpy's own arithmetic stays exact below
 RANK_LIMIT = 16
+
+# Stops at a depth: values that share their parts can print exponentially longer than their file.
+BRIEF = reprlib.Repr()
+BRIEF.maxstring = BRIEF.maxother = BRIEF.maxlong = 80
 
 
 def natural(value: object, what: str, place: str) -> int:
@@ -65,5 +70,7 @@ def align(offset: int, alignment: int) -> int:
 
 def short(value: object) -> str:
     """A value out of a file, short enough for a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    try:
+        return BRIEF.repr(value)
+    except ValueError:  # Python refuses to print an integer of thousands of digits
+        return f"a huge {type(value).__name__}"
