@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """The whole vocabulary of ops under one name: ``ops.rms_norm(x, w, eps=1e-6)``."""
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from smelt.ir.composites.activations import (
 )
 from smelt.ir.composites.attention import attention, merge_heads, rope, rope_table, split_heads
 from smelt.ir.composites.norms import layer_norm, rms_norm
-from smelt.ir.composites.quantized import dequantize, quantize_activation, quantized_linear
+from smelt.ir.composites.quantized import (
+    dequantize,
+    quantize_activation,
+    quantized_gather,
+    quantized_grouped_linear,
+    quantized_linear,
+    round_to_int8,
+)
 from smelt.ir.op import OPS
 from smelt.ir.primitives.elementwise import (
     abs,
@@ -70,5 +78,3 @@ from smelt.ir.primitives.shape import (
     reshape,
     slice,
 )
-
-__all__ = [name for name in dir() if name in OPS or name == "OPS"]

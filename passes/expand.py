@@ -22,7 +22,7 @@ class Expand:
         return program
 
     def _rule(self, node: Tensor) -> Tensor | tuple[Tensor, ...] | None:
-        return node.op.expand(node) if self._is_left(node) else None  # type: ignore[no-any-return]
+        return node.op.expand(node) if self._is_left(node) else None
 
     def _is_left(self, node: Tensor) -> bool:
         return node.op.is_composite and node.op.name not in self.keep

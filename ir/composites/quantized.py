@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from smelt.errors import SmeltError
+from smelt.ir.dims import Size
 from smelt.ir.op import composite
 from smelt.ir.primitives.elementwise import abs as magnitude
 from smelt.ir.primitives.elementwise import cast, equal, where
@@ -10,7 +13,7 @@ from smelt.ir.primitives.elementwise import round as nearest
 from smelt.ir.primitives.matrix import matmul
 from smelt.ir.primitives.reduce import max as largest
 from smelt.ir.primitives.reduce import sum as total
-from smelt.ir.primitives.shape import pad, permute, reshape, slice
+from smelt.ir.primitives.shape import expand, gather, pad, permute, reshape, slice
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 
@@ -19,20 +22,35 @@ from smelt.ir.types import DType
 def dequantize(codes: Tensor, scales: Tensor, zeros: Tensor, *, group: int, size: int) -> Tensor:
     """f32 weights [..., out, size]: scale · (code - zero) for each group of input columns.
 
-    codes [..., out, groups·group], scales and zeros [..., out, groups]. Columns past ``size`` are padding.
+    codes [..., out, groups·group], scales [..., out, groups], zeros the same, or one number for all
+    (a symmetric scheme's, a constant). Columns past ``size`` are padding.
     """
     lead, width = codes.shape[:-1], codes.shape[-1]
     groups = scales.shape[-1]
     if width != groups * group:
         raise SmeltError(f"{width} columns are not {groups} groups of {group}")
-    each = (*lead, groups, 1)
-    offsets = cast(reshape(codes, shape=(*lead, groups, group)), DType.F32) - cast(
-        reshape(zeros, shape=each), DType.F32
-    )
-    values = reshape(
-        offsets * cast(reshape(scales, shape=each), DType.F32), shape=(*lead, width)
-    )
+    blocks = _offsets(codes, zeros, (*lead, groups, group))
+    steps = cast(reshape(scales, shape=(*lead, groups, 1)), DType.F32)
+    values = reshape(blocks * steps, shape=(*lead, width))
     return values if size == width else slice(values, axis=-1, start=0, stop=size)
+
+
+def _offsets(codes: Tensor, zeros: Tensor, shape: tuple[Size, ...]) -> Tensor:
+    """code - zero in f32, with the groups as their own axis: shape is [..., groups, group]."""
+    below = zeros if zeros.type.rank == 0 else reshape(zeros, shape=(*shape[:-1], 1))
+    return cast(reshape(codes, shape=shape), DType.F32) - cast(below, DType.F32)
+
+
+@composite
+def quantized_gather(
+    codes: Tensor, scales: Tensor, zeros: Tensor, indices: Tensor, *, group: int, size: int
+) -> Tensor:
+    """f32 rows [*indices, size] of a quantized table [rows, ...], as ``gather`` along axis 0 would
+    give.
+    """
+    below = zeros if zeros.type.rank == 0 else gather(zeros, indices, axis=0)
+    rows = gather(codes, indices, axis=0), gather(scales, indices, axis=0)
+    return dequantize(*rows, below, group=group, size=size)  # type: ignore[no-any-return]
 
 
 @composite
@@ -64,25 +82,72 @@ def quantized_linear(
     *,
     group: int,
 ) -> Tensor:
-    """``linear`` with a quantized weight and activations quantized at run time to i8 in the same groups.
+    """``linear`` with a quantized weight and activations quantized at run time to i8 in the same
+    groups.
 
-    Group dot products are exact integers (they stay below 2²⁴, so f32 holds them); each is scaled by
-    both scales and summed over the groups in f32.
+    Group dot products are exact integers (they stay below 2²⁴, so f32 holds them); each is scaled
+    by both scales and summed over the groups in f32.
     """
     lead = x.shape[:-1]
     out, groups = scales.shape
     quantized, steps = quantize_activation(x, group=group)
-    rows = 1
-    for size in lead:
-        rows = rows * size
+    rows = prod(lead)
     # [groups, rows, group] times [groups, group, out]
     left = permute(reshape(cast(quantized, DType.F32), shape=(rows, groups, group)), axes=(1, 0, 2))
-    offsets = cast(reshape(codes, shape=(out, groups, group)), DType.F32) - cast(
-        reshape(zeros, shape=(out, groups, 1)), DType.F32
-    )
+    offsets = _offsets(codes, zeros, (out, groups, group))
     dots = matmul(left, permute(offsets, axes=(1, 2, 0)))
     left_scale = permute(reshape(steps, shape=(rows, groups, 1)), axes=(1, 0, 2))
     right_scale = reshape(permute(cast(scales, DType.F32), axes=(1, 0)), shape=(groups, 1, out))
     y = total(dots * left_scale * right_scale, axes=(0,), keepdims=False)
     y = cast(reshape(y, shape=(*lead, out)), x.dtype)
     return y if bias is None else y + bias
+
+
+@composite(flops=lambda out, x, *_, **__: 2 * out.size * x.shape[-1])
+def quantized_grouped_linear(
+    x: Tensor,
+    codes: Tensor,
+    scales: Tensor,
+    zeros: Tensor,
+    indices: Tensor,
+    bias: Tensor | None = None,
+    *,
+    group: int,
+) -> Tensor:
+    """``quantized_linear`` with one of many weights for each row: ``grouped_linear`` on codes.
+
+    x [..., in]; codes [experts, out, in]; scales, zeros [experts, out, groups]; indices [...] i64;
+    bias [experts, out].
+    """
+    lead = indices.shape
+    _, out, groups = scales.shape
+    rows = prod(lead)
+    quantized, steps = quantize_activation(x, group=group)
+    ones = (*lead, groups)
+    blocks = reshape(
+        expand(cast(quantized, DType.F32), shape=(*ones, group)), shape=(rows, groups, 1, group)
+    )
+    left_scale = reshape(expand(steps, shape=(*ones, 1)), shape=(rows, groups, 1))
+    chosen = reshape(indices, shape=(rows,))
+    below = zeros if zeros.type.rank == 0 else gather(zeros, chosen, axis=0)
+    offsets = _offsets(gather(codes, chosen, axis=0), below, (rows, out, groups, group))
+    # [rows, groups, 1, group] times [rows, groups, group, out]
+    dots = matmul(blocks, permute(offsets, axes=(0, 2, 3, 1)))
+    right_scale = permute(cast(gather(scales, chosen, axis=0), DType.F32), axes=(0, 2, 1))
+    terms = reshape(dots, shape=(rows, groups, out)) * left_scale * right_scale
+    y = total(terms, axes=(1,), keepdims=False)
+    y = cast(reshape(y, shape=(*lead, out)), x.dtype)
+    return y if bias is None else y + gather(bias, indices, axis=0)
+
+
+@composite
+def round_to_int8(x: Tensor) -> Tensor:
+    """x as an int8 cache gives it back: each row of the last axis has one scale, max|x| / 127.
+
+    ``plan_kv`` puts it before a cache whose slot is stored as int8. A runtime that stores codes and
+    scales leaves it out, since storing does the same.
+    """
+    size = x.shape[-1]
+    codes, steps = quantize_activation(x, group=size)
+    values = reshape(cast(codes, DType.F32) * steps, shape=x.shape)
+    return cast(values, x.dtype)  # type: ignore[no-any-return]

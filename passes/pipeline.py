@@ -1,0 +1,139 @@
+"""The steps from a built program to one that a backend can emit: one table for each target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from smelt.errors import SmeltError
+from smelt.ir.printer import print_program
+from smelt.ir.program import Program
+from smelt.ir.verify import verify
+from smelt.passes.expand import Expand
+from smelt.passes.fold import fold
+from smelt.passes.lift_weights import lift_weights
+from smelt.passes.match import count_nodes
+from smelt.passes.options import Options
+from smelt.passes.plan_kv import PlanKv
+from smelt.passes.quantize import Quantize
+from smelt.passes.receipt import Receipt, recording
+
+Pass = Callable[[Program], Program]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What steps depend on: the target, the user's options, and the composites that the backend
+    has.
+    """
+
+    target: str
+    options: Options
+    keep: frozenset[str]
+
+
+#: A step's name, and how it is made; None leaves the step out.
+Step = tuple[str, Callable[[Settings], Pass | None]]
+
+
+def _quantize(s: Settings) -> Pass | None:
+    quant = s.options.quant
+    if quant is None:
+        return None
+    wanted = quant.activations
+    return Quantize(quant, INTEGER_ACTIVATIONS[s.target] if wanted is None else wanted)
+
+
+def _plan_kv(s: Settings) -> Pass:
+    return PlanKv(s.options.kv, s.options.context)
+
+
+def _expand(s: Settings) -> Pass:
+    return Expand(s.keep)
+
+
+#: Does the target multiply quantized weights in integers when the recipe does not say?
+INTEGER_ACTIVATIONS = {
+    "torch": False,
+    "onnx-standard": False,
+    "onnx-ort": False,
+    "tensorrt": False,
+    "edge": True,
+}
+
+DEFAULT = Options()
+
+_FOLD: Step = ("fold", lambda s: fold)
+_LAST: tuple[Step, ...] = (
+    ("quantize", _quantize),
+    ("plan_kv", _plan_kv),
+    ("expand", _expand),
+    ("fold_expanded", lambda s: fold),
+    ("lift_weights", lambda s: lift_weights),
+)
+
+PIPELINES: dict[str, tuple[Step, ...]] = {
+    "torch": (_FOLD, *_LAST),
+    "onnx-standard": (_FOLD, *_LAST),
+    "onnx-ort": (_FOLD, *_LAST),
+    "tensorrt": (_FOLD, *_LAST),
+    "edge": (_FOLD, *_LAST),
+}
+
+
+def run(
+    program: Program,
+    target: str,
+    options: Options = DEFAULT,
+    *,
+    keep: Collection[str] = (),
+    dump: Path | None = None,
+) -> tuple[Program, tuple[Receipt, ...]]:
+    """Take a program through a target's steps.
+
+    keep: names of the composites that the backend has rows for. dump: a folder that gets the IR
+    text after each step, numbered. Each step's result is verified before the next one sees it.
+    """
+    if target not in PIPELINES:
+        known = ", ".join(PIPELINES)
+        raise SmeltError(f"no pipeline for target `{target}`", hint=f"targets: {known}")
+    settings = Settings(target, options, frozenset(keep))
+    verify(program)
+    _dump(program, dump, 0, "built")
+    receipts = []
+    for number, (name, make) in enumerate(PIPELINES[target], 1):
+        step = make(settings)
+        if step is None:
+            continue
+        program, receipt = apply(name, step, program)
+        receipts.append(receipt)
+        _dump(program, dump, number, name)
+    return program, tuple(receipts)
+
+
+def apply(name: str, step: Pass, program: Program) -> tuple[Program, Receipt]:
+    """One step, verified, with its receipt."""
+    before = count_nodes(program)
+    start = time.perf_counter()
+    with recording() as record:
+        program = step(program)
+    seconds = time.perf_counter() - start
+    verify(program, after=name)
+    return program, Receipt(
+        name,
+        before,
+        count_nodes(program),
+        seconds,
+        {pattern: tuple(places) for pattern, places in record.fired.items()},
+        tuple(record.misses),
+        tuple(record.notes),
+    )
+
+
+def _dump(program: Program, folder: Path | None, number: int, name: str) -> None:
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{number:02d}_{name}.ir").write_text(print_program(program), encoding="utf-8")
