@@ -16,7 +16,7 @@ from smelt.ir.dims import Dim, Size, evaluate
 from smelt.ir.materialize import Weights, const_array
 from smelt.ir.program import Function, Program
 from smelt.ir.tensor import Tensor as Node
-from smelt.ir.types import DType, Type
+from smelt.ir.types import DType, TupleType, Type
 
 if TYPE_CHECKING:
     import torch
@@ -25,13 +25,20 @@ if TYPE_CHECKING:
 
 
 def build_module(
-    program: Program, weights: Weights, *, use_fused: bool = True, device: str = "cpu"
+    program: Program,
+    weights: Weights,
+    *,
+    use_fused: bool = True,
+    device: str = "cpu",
+    is_resident: bool = True,
 ) -> Any:
     """An ``nn.Module`` that runs the program.
 
     ``forward(function="main", state=None, **inputs)`` gives a dict of outputs. Parameters are the
     checkpoint's (``state_dict`` has its keys); weights that the compiler derived are buffers. With
-    ``use_fused=False`` every composite is computed by its meaning: that is the reference.
+    ``use_fused=False`` every composite is computed by its meaning: that is the reference. With
+    ``is_resident=False`` nothing is registered: each weight is read where it is used and let go, so
+    memory stays at about the largest tensor.
     """
     from torch import nn
 
@@ -48,7 +55,9 @@ def build_module(
             self.program = program
             self._plans = {n: _plan(f, kept) for n, f in program.functions.items()}
             self._derived: dict[str, str] = {}
-            _register(self, program, weights, device)
+            self.lazy = None if is_resident else weights
+            if is_resident:
+                _register(self, program, weights, device)
 
         def forward(
             self, function: str = "main", state: State | None = None, **inputs: Tensor
@@ -71,6 +80,7 @@ class _Step:
 @dataclass(frozen=True)
 class _Plan:
     function: Function
+    uses_past: bool
     steps: tuple[_Step, ...]
     outputs: tuple[tuple[str, int], ...]
     writes: tuple[tuple[str, int], ...]
@@ -99,7 +109,7 @@ def _plan(function: Function, kept: Mapping[str, Callable[..., Any]]) -> _Plan:
     )
     outputs = tuple((name, number[id(t)]) for name, t in function.outputs)
     writes = tuple((name, number[id(t)]) for name, t in function.writes)
-    return _Plan(function, steps, outputs, writes)
+    return _Plan(function, any(map(_mentions_past, nodes)), steps, outputs, writes)
 
 
 def _run(
@@ -123,8 +133,8 @@ def _run(
             del values[dead]
     for slot, index in plan.writes:
         state.write(slot, values[index])
-    if any(step.node.op.name == "cache" for step in plan.steps) or "past" in symbols:
-        state.advance(symbols.get("seq", 0))
+    if plan.uses_past:
+        state.advance(symbols["seq"])
     return {name: _stacked(values[index]) for name, index in plan.outputs}
 
 
@@ -177,6 +187,8 @@ def _leaf(
     match step.node.op.name:
         case "input":
             return inputs[attrs["name"]]
+        case "param" | "weight" if module.lazy is not None:
+            return _tensor(module.lazy.array(step.node), step.node.dtype, str(device))
         case "param":
             return _parameter(module, attrs["name"], step.node)
         case "weight":
@@ -256,6 +268,13 @@ def _tensor(array: np.ndarray[Any, Any], dtype: DType, device: str) -> Any:
         bits = torch.from_numpy(np.array(array).view(np.int16))
         return bits.view(torch.bfloat16).to(device)
     return torch.from_numpy(np.array(array)).to(device)
+
+
+def _mentions_past(node: Node) -> bool:
+    types = node.result.items if isinstance(node.result, TupleType) else (node.result,)
+    return any(
+        isinstance(size, Dim) and "past" in size.symbols() for kind in types for size in kind.shape
+    )
 
 
 def _is_symbolic(value: Any) -> bool:

@@ -11,11 +11,11 @@ from smelt.ir.rewrite import rewrite_program
 from smelt.ir.tensor import Tensor
 
 
-def reference_module(program: Program, weights: Weights) -> Any:
-    """An ``nn.Module`` of the program in which nothing is fused."""
+def reference_module(program: Program, weights: Weights, *, is_resident: bool = True) -> Any:
+    """An ``nn.Module`` of the program in which nothing is fused; see ``build_module``."""
     while any(node.op.is_composite for node in program.nodes()):
         program = rewrite_program(program, _expand)
-    return build_module(program, weights, use_fused=False)
+    return build_module(program, weights, use_fused=False, is_resident=is_resident)
 
 
 def _expand(node: Tensor) -> Any:

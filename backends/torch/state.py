@@ -9,6 +9,7 @@ from smelt.backends.torch.rows import torch_dtype
 from smelt.errors import ArtifactError
 from smelt.ir.dims import evaluate
 from smelt.ir.program import Program, Slot
+from smelt.ir.types import DType
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,8 @@ class State:
         """x [.., new, ..] after what the slot holds; gives all, oldest first."""
         import torch
 
-        kept = x.to(torch_dtype(slot.dtype))
+        # int8 entries are rounded in the graph (see `plan_kv`); here they stay in the type they had.
+        kept = x if slot.dtype is DType.I8 else x.to(torch_dtype(slot.dtype))
         if self._capacity is None:
             old = self._values.get(slot.name)
             whole = kept if old is None else torch.cat([old, kept], slot.axis)

@@ -1,0 +1,226 @@
+"""The driver: checkpoint in, verified artifact out. Imports everything; nothing imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smelt.describe import companions, describe
+from smelt.errors import UnsupportedError
+from smelt.frontend.build import build
+from smelt.frontend.checkpoint import Checkpoint, open_checkpoint
+from smelt.golden import GOLDEN, pack
+from smelt.ir.materialize import Weights
+from smelt.ir.program import Program
+from smelt.ir.types import DType
+from smelt.passes.options import Options, parse_kv, parse_quant
+from smelt.passes.pipeline import run
+from smelt.passes.receipt import Receipt
+from smelt.probe import TEXT, Probe, make_probe
+from smelt.runtime.certificate import Certificate
+from smelt.runtime.engine import Engine
+from smelt.runtime.manifest import Manifest
+from smelt.runtime.text import Text
+from smelt.targets import Target, target_named
+from smelt.verify import Expected, certify, expected, require
+
+#: Hears what is happening, how much of it is done, and how much there is (0 where unknown).
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides what an artifact is."""
+
+    source: str
+    target: str
+    out: Path
+    dialect: str | None = None
+    quant: str | None = None
+    kv: str | None = None
+    task: str | None = None
+    context: int | None = None
+    spec: Path | None = None
+    dtype: str = "f32"
+    revision: str | None = None
+    offline: bool = False
+    verify: bool = True
+    dump_ir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compile made: where, its manifest, and the receipts of the passes."""
+
+    path: Path
+    manifest: Manifest
+    receipts: tuple[Receipt, ...]
+
+
+def compile(
+    source: str | Path,
+    *,
+    target: str,
+    out: str | Path,
+    progress: Progress = lambda what, done, total: None,
+    **options: Any,
+) -> Compiled:
+    """Compile a checkpoint (directory, GGUF file or Hub id) into an artifact at ``out``.
+
+    options: the other fields of ``Request``: dialect ("standard" or "ort", onnx only), quant
+    ("int4,group=32"), kv ("f32", "f16", "bf16", "int8"), task, context (tokens), spec (a spec file),
+    dtype ("f32", "bf16", "f16"; torch only), revision, offline, verify, dump_ir (a directory).
+    Raises a SmeltError; nothing is then written.
+    """
+    request = Request(str(source), target, Path(out), **_paths(options))
+    chosen = target_named(request.target, request.dialect)
+    checkpoint = open_checkpoint(
+        request.source, revision=request.revision, offline=request.offline
+    )
+    shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
+    spec = request.spec or _own_spec(checkpoint)
+    original = build(
+        checkpoint.config,
+        task=request.task,
+        spec=spec,
+        shapes=shapes,
+        dtype=_dtype(request.dtype, chosen),
+        context=request.context,
+    )
+    progress("optimize", 0, 0)
+    settings = Options(
+        quant=parse_quant(request.quant) if request.quant else None,
+        kv=parse_kv(request.kv) if request.kv else None,
+        context=request.context,
+    )
+    optimized, receipts = run(
+        original, chosen.pipeline, settings, keep=chosen.keep(), dump=request.dump_ir
+    )
+    manifest = describe(
+        checkpoint,
+        optimized,
+        target=chosen.name,
+        dialect=chosen.dialect,
+        context=request.context or _longest(optimized),
+    )
+    job = _Job(request, settings, chosen, checkpoint, original, optimized, manifest, progress)
+    with chosen.writer(request.out) as writer:
+        weights = Weights(optimized, checkpoint.read)
+        sealed = chosen.emit(writer, optimized, weights, manifest, companions(checkpoint), progress)
+        if request.verify:
+            certificate, golden = job.verify(writer.path)
+            sealed = sealed.model_copy(update={"certificate": certificate})
+            writer.write(GOLDEN, golden)
+        else:
+            skipped = Certificate(
+                status="not_run", reason="verification was turned off", reference="none"
+            )
+            sealed = sealed.model_copy(update={"certificate": skipped})
+        sealed = writer.seal(sealed)
+    return Compiled(request.out, sealed, receipts)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One compile, as far as verification needs to know it."""
+
+    request: Request
+    settings: Options
+    target: Target
+    checkpoint: Checkpoint
+    original: Program
+    optimized: Program
+    manifest: Manifest
+    progress: Progress
+
+    def verify(self, path: Path) -> tuple[Certificate, bytes]:
+        """Run the artifact at a path; its certificate and the golden file. ParityError if it fails."""
+        reason = self.target.cannot_run()
+        text = self._text()
+        probe = make_probe(
+            self.original,
+            vocabulary=int(self.checkpoint.config.get("vocab_size") or 1),
+            types=int(self.checkpoint.config.get("type_vocab_size") or 1),
+            tokens=text.encode(TEXT) if text is not None else (),
+            limit=self.manifest.context,
+        )
+        windows = {slot.name: slot.window for slot in self.optimized.slots.values()}
+        is_quantized = self.settings.quant is not None
+        original = None if is_quantized and reason else self._expected(self.original, probe)
+        meaning = self._expected(self.optimized, probe) if is_quantized else original
+        assert meaning is not None
+        golden = pack(probe, meaning, windows)
+        if reason is not None:
+            return Certificate(status="not_run", reason=reason, reference="none"), golden
+        engine: Engine = self.target.open(path)
+        certificate = certify(
+            engine,
+            probe,
+            meaning,
+            windows=windows,
+            original=original if is_quantized else None,
+            rounding=self._rounding(),
+            bits=self._bits(),
+            text="the passage in smelt.probe" if text is not None else None,
+            name=self.target.engine_name(),
+            progress=lambda what: self.progress(what, 0, 0),
+        )
+        require(certificate)
+        return certificate, golden
+
+    def _expected(self, program: Program, probe: Probe) -> Expected:
+        weights = Weights(program, self.checkpoint.read)
+        return expected(program, weights, probe, lambda what: self.progress(what, 0, 0))
+
+    def _text(self) -> Text | None:
+        files = companions(self.checkpoint)
+        has_tokenizer = any(name.startswith(("tokenizer.", "vocab", "spiece")) for name in files)
+        return Text.load(files) if has_tokenizer and "input_ids" in self._inputs() else None
+
+    def _inputs(self) -> set[str]:
+        return {t.attr("name") for f in self.original.functions.values() for t in f.inputs}
+
+    def _bits(self) -> int | None:
+        return None if self.settings.quant is None else self.settings.quant.scheme.bits
+
+    def _rounding(self) -> str:
+        """The coarsest rounding that the artifact does while it runs."""
+        kinds = [self.request.dtype, *(s.dtype.value for s in self.optimized.slots.values())]
+        names = {n.op.name for n in self.optimized.nodes()}
+        if "i8" in kinds or any(name.startswith("quantized_") for name in names):
+            return "int8"
+        return next((k for k in ("bf16", "f16") if k in kinds), "f32")
+
+
+def _paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = options.keys() - {*Request.__dataclass_fields__} - {"source", "target", "out"}
+    if unknown:
+        known = ", ".join(sorted(set(Request.__dataclass_fields__) - {"source", "target", "out"}))
+        raise UnsupportedError(f"unknown option `{sorted(unknown)[0]}`", hint=f"options: {known}")
+    paths = {k: Path(options[k]) for k in ("spec", "dump_ir") if options.get(k) is not None}
+    return {**options, **paths}
+
+
+def _dtype(name: str, target: Target) -> DType:
+    known = {"f32": DType.F32, "bf16": DType.BF16, "f16": DType.F16}
+    if name not in known:
+        raise UnsupportedError(f"dtype `{name}` is not one of {', '.join(known)}")
+    if name != "f32" and target.name != "torch":
+        raise UnsupportedError(
+            f"dtype {name} is for the torch target, not {target.name}",
+            hint="use --quant int8 or int4, and --kv, to make other targets smaller",
+        )
+    return known[name]
+
+
+def _own_spec(checkpoint: Checkpoint) -> Path | None:
+    """A spec that lies beside the checkpoint."""
+    path = checkpoint.directory / "smelt.arch"
+    return path if path.is_file() else None
+
+
+def _longest(program: Program) -> int | None:
+    bound = program.symbols.get("past")
+    return None if bound is None else bound.high

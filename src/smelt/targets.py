@@ -1,0 +1,129 @@
+"""The targets by name: which pipeline, which ops are kept whole, how to write, open and run each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from smelt.errors import UnsupportedError
+from smelt.ir.materialize import Weights
+from smelt.ir.program import Program
+from smelt.runtime.engine import Engine
+from smelt.runtime.manifest import Manifest
+
+Progress = Callable[[str, int, int], None]
+
+
+class Writer(Protocol):
+    """Where an artifact is written before it gets its name; leaving the block publishes it."""
+
+    path: Path
+
+    def __enter__(self) -> Writer: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def write(self, name: str, data: bytes) -> Any:
+        """Add a file."""
+
+    def seal(self, manifest: Manifest) -> Manifest:
+        """Store the manifest."""
+
+
+Emit = Callable[[Writer, Program, Weights, Manifest, Mapping[str, bytes], Progress], Manifest]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of artifact; every callable imports its heavy library when it is called."""
+
+    name: str
+    dialect: str | None
+    pipeline: str
+    keep: Callable[[], Collection[str]]
+    writer: Callable[[Path], Writer]
+    emit: Emit
+    open: Callable[..., Engine]
+    engine_name: Callable[[], str]
+    cannot_run: Callable[[], str | None] = lambda: None
+
+
+def _folder_writer(out: Path) -> Writer:
+    from smelt.runtime.folder import FolderWriter
+
+    return FolderWriter(out)
+
+
+def _with_companions(
+    writer: Writer, manifest: Manifest, files: Mapping[str, bytes], **update: Any
+) -> Manifest:
+    """Write the tokenizer's files and store a first manifest, so that the artifact can be opened."""
+    for name, data in files.items():
+        writer.write(name, data)
+    update["tokenizer"] = tuple(files)
+    return writer.seal(manifest.model_copy(update=update))
+
+
+def _torch_keep() -> Collection[str]:
+    from smelt.backends.torch.rows import fused
+
+    return fused()
+
+
+def _torch_emit(
+    writer: Writer,
+    program: Program,
+    weights: Weights,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    progress: Progress,
+) -> Manifest:
+    from smelt.backends.torch.emit import emit
+
+    done = _counter(progress, "write weights")
+    size = emit(program, weights, writer.path, progress=done)
+    return _with_companions(writer, manifest, files, weights_bytes=size)
+
+
+def _torch_open(path: Path, **options: Any) -> Engine:
+    from smelt.backends.torch.engine import open_engine
+
+    return open_engine(path, **options)
+
+
+def _torch_name() -> str:
+    import torch
+
+    return f"torch {torch.__version__}"
+
+
+def _counter(progress: Progress, what: str) -> Callable[[str, int], None]:
+    total = 0
+
+    def heard(name: str, size: int) -> None:
+        nonlocal total
+        total += size
+        progress(what, total, 0)
+
+    return heard
+
+
+TARGETS: dict[tuple[str, str | None], Target] = {
+    ("torch", None): Target(
+        "torch", None, "torch", _torch_keep, _folder_writer, _torch_emit, _torch_open, _torch_name
+    ),
+}
+
+
+def target_named(name: str, dialect: str | None) -> Target:
+    """The target of that name and dialect; UnsupportedError lists those there are."""
+    if name == "onnx" and dialect is None:
+        dialect = "ort"
+    found = TARGETS.get((name, dialect))
+    if found is None:
+        known = ", ".join(n if d is None else f"{n} (dialect {d})" for n, d in TARGETS)
+        asked = name if dialect is None else f"{name} (dialect {dialect})"
+        raise UnsupportedError(f"no target `{asked}`", hint=f"targets: {known}")
+    return found

@@ -1,0 +1,266 @@
+"""The parity certificate: an artifact is run and compared with the reference, or it is refused.
+
+Two references. The *meaning* is the artifact's own program, quantization included, with every op
+computed as its definition says in fp32; an artifact must match it closely. The *original* is the
+unquantized model; a quantized artifact is measured against it (divergence, agreement, perplexity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smelt.errors import ParityError
+from smelt.ir.materialize import Weights
+from smelt.ir.program import Program
+from smelt.probe import SEED, Call, Probe, pair
+from smelt.runtime.certificate import (
+    Certificate,
+    Distribution,
+    Inputs,
+    LayerDivergence,
+    OutputCheck,
+    SlotCheck,
+    Tolerance,
+)
+from smelt.runtime.engine import Engine
+from smelt.sketch import sketch
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[str], None]
+
+#: Allowed error over the largest absolute value, by what rounds in the artifact, with the reason.
+TOLERANCES = {
+    "f32": (1e-4, "sums of up to 10^4 f32 terms in another order: 10^4 · 2^-24, rounded down"),
+    "f16": (2e-2, "values kept in f16 (2^-11) through some tens of layers, about 40 · 2^-11"),
+    "bf16": (1e-1, "values kept in bf16 (2^-8) through some tens of layers, about 25 · 2^-8"),
+    "int8": (
+        5e-2,
+        "another order of f32 sums moves an activation over a rounding border now and then: "
+        "one code is 1/127 of its group, met by a few groups at once",
+    ),
+}
+
+#: Most nats that quantization may cost on average, by its bits.
+KL_LIMITS = {8: 0.05, 4: 1.0}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference gives for a probe: outputs by whole call, and the state at the end."""
+
+    outputs: Mapping[str, Mapping[str, Array]]
+    state: Mapping[str, Array]
+
+
+def expected(
+    program: Program, weights: Weights, probe: Probe, progress: Progress = lambda what: None
+) -> Expected:
+    """Run the reference over a probe; weights are read one at a time and let go."""
+    import torch
+
+    from smelt.backends.torch.reference import reference_module
+    from smelt.backends.torch.state import State
+
+    module = reference_module(program, weights, is_resident=False)
+    state = State(program)
+    outputs: dict[str, Mapping[str, Array]] = {}
+    for call in probe.whole:
+        progress(f"reference {call.function}")
+        tensors = {name: torch.from_numpy(np.array(a)) for name, a in call.inputs.items()}
+        with torch.inference_mode():
+            found = module(call.function, state, **tensors)
+        outputs[call.function] = {name: tensor.float().numpy() for name, tensor in found.items()}
+    return Expected(outputs, {n: t.float().numpy() for n, t in state.tensors().items()})
+
+
+def run_steps(
+    engine: Engine, probe: Probe, progress: Progress = lambda what: None
+) -> tuple[list[tuple[Call, dict[str, Array]]], dict[str, Array]]:
+    """The artifact's outputs for each step of a probe, and its state at the end."""
+    engine.reset()
+    results = []
+    for call in probe.steps:
+        progress(f"artifact {call.function} {call.step}/{probe.decode}")
+        results.append((call, engine.call(call.function, call.inputs)))
+    state = engine.read_state()
+    engine.reset()
+    return results, state
+
+
+def certify(
+    engine: Engine,
+    probe: Probe,
+    meaning: Expected,
+    *,
+    windows: Mapping[str, int | None],
+    original: Expected | None = None,
+    rounding: str = "f32",
+    bits: int | None = None,
+    text: str | None = None,
+    name: str = "",
+    progress: Progress = lambda what: None,
+) -> Certificate:
+    """Compare an opened artifact with its references.
+
+    windows: how many newest entries of each slot matter. rounding: a key of ``TOLERANCES``, the coarsest rounding that the artifact does. original and bits:
+    for a quantized artifact. The certificate may say "failed"; see ``require``.
+    """
+    tolerance, why = TOLERANCES[rounding]
+    results, state = run_steps(engine, probe, progress)
+    checks: list[OutputCheck] = []
+    logits: list[tuple[Array, Array]] = []
+    for call, outputs in results:
+        for output, actual, wanted in pair(outputs, call, meaning.outputs[call.function]):
+            checks.append(_output(call, output, actual, wanted, tolerance))
+        if original is not None and "logits" in outputs and outputs["logits"].ndim == 3:
+            pairs = pair(outputs, call, original.outputs[call.function])
+            logits += [(a, w) for n, a, w in pairs if n == "logits"]
+    slots = [
+        _slot(slot, probe.decode, state.get(slot), wanted, tolerance, windows.get(slot))
+        for slot, wanted in meaning.state.items()
+    ]
+    distribution = _distribution(logits, probe, bits) if logits and bits else None
+    passed = all(c.passed for c in (*checks, *slots)) and (distribution is None or distribution.passed)
+    return Certificate(
+        status="passed" if passed else "failed",
+        reference="fp32 eager, unoptimized graph" + (" with the same codes" if bits else ""),
+        engine=name,
+        inputs=(Inputs(seed=SEED, prefill=probe.prefill, decode_steps=probe.decode, text=text),),
+        tolerances=(Tolerance(name=rounding, value=tolerance, derived=why),),
+        outputs=tuple(checks),
+        slots=tuple(slots),
+        distribution=distribution,
+        divergence=_divergence(checks, slots),
+    )
+
+
+def require(certificate: Certificate) -> None:
+    """ParityError naming the first layer that diverges, unless the certificate passed."""
+    if certificate.passed:
+        return
+    found = certificate.divergence
+    if found is None and certificate.distribution is not None:
+        d = certificate.distribution
+        raise ParityError(
+            f"quantization costs {d.kl_mean:.3f} nats on average, more than is allowed",
+            hint="use a smaller group, int8, or keep lm_head and the embedding in int8",
+        )
+    assert found is not None
+    raise ParityError(
+        f"artifact differs from the reference by {found.max_abs_error:.3g} where values reach "
+        f"{found.max_abs_value:.3g}",
+        place=found.layer,
+        hint="the artifact was not written; please report this with the model's config.json",
+    )
+
+
+def _output(call: Call, name: str, actual: Array, wanted: Array, tolerance: float) -> OutputCheck:
+    error, scale = _distance(actual, wanted)
+    return OutputCheck(
+        function=call.function,
+        output=name,
+        step=call.step,
+        max_abs_error=error,
+        max_abs_value=scale,
+        tolerance=tolerance * scale,
+        passed=error <= tolerance * scale,
+    )
+
+
+def _slot(
+    name: str,
+    step: int,
+    actual: Array | None,
+    wanted: Array,
+    tolerance: float,
+    window: int | None,
+) -> SlotCheck:
+    wanted = newest(wanted, window)
+    actual = np.zeros(0) if actual is None else newest(actual, window)
+    error, scale = _distance(actual, wanted)
+    first = None
+    if error > tolerance * scale and actual.shape == wanted.shape and actual.ndim == 4:
+        bad = np.abs(actual - wanted).max(axis=(0, 1, 3)) > tolerance * scale
+        first = int(bad.argmax())
+    return SlotCheck(
+        slot=name,
+        step=step,
+        max_abs_error=error,
+        max_abs_value=scale,
+        tolerance=tolerance * scale,
+        first_bad=first,
+        passed=error <= tolerance * scale,
+    )
+
+
+def newest(array: Array, window: int | None) -> Array:
+    """The newest ``window`` entries of a cache [batch, heads, entries, dim]; a ring may keep no more."""
+    return array if window is None or array.ndim != 4 else array[:, :, -window:]
+
+
+def _distance(actual: Array, wanted: Array) -> tuple[float, float]:
+    """The largest error and the scale; a wrong shape or a NaN counts as an error of the scale and more."""
+    scale = float(np.abs(wanted).max(initial=0.0)) or 1e-30
+    if actual.shape != wanted.shape:
+        return 1e30, scale
+    error = float(np.abs(actual.astype(np.float32) - wanted).max(initial=0.0))
+    return (error if np.isfinite(error) else 1e30), scale
+
+
+def _divergence(
+    checks: list[OutputCheck], slots: list[SlotCheck]
+) -> LayerDivergence | None:
+    """Slots come in the order of the layers, so the first bad one is the place; else the output."""
+    for slot in slots:
+        if not slot.passed:
+            place = slot.slot
+            if slot.first_bad is not None:
+                place += f" at position {slot.first_bad}"
+            return LayerDivergence(
+                layer=place, max_abs_error=slot.max_abs_error, max_abs_value=slot.max_abs_value
+            )
+    for check in checks:
+        if not check.passed:
+            place = f"{check.function} output {check.output} at step {check.step}"
+            if slots:
+                place += f", after {slots[-1].slot.rpartition('.')[0]}"
+            return LayerDivergence(
+                layer=place, max_abs_error=check.max_abs_error, max_abs_value=check.max_abs_value
+            )
+    return None
+
+
+def _distribution(logits: list[tuple[Array, Array]], probe: Probe, bits: int) -> Distribution:
+    actual = _log_softmax(np.concatenate([a[0] for a, _ in logits]))
+    wanted = _log_softmax(np.concatenate([w[0] for _, w in logits]))
+    kl = (np.exp(wanted) * (wanted - actual)).sum(-1)
+    call = probe.whole[-1]
+    ids = call.inputs.get("input_ids", call.inputs.get("decoder_input_ids"))
+    assert ids is not None
+    following = np.asarray(ids)[0, 1 : len(actual)]
+    rows = np.arange(len(following))
+    ppl = float(np.exp(-actual[rows, following].mean()))
+    ppl_reference = float(np.exp(-wanted[rows, following].mean()))
+    return Distribution(
+        tokens=len(actual),
+        kl_mean=float(kl.mean()),
+        kl_max=float(kl.max()),
+        top1_agreement=float((actual.argmax(-1) == wanted.argmax(-1)).mean()),
+        perplexity_reference=ppl_reference,
+        perplexity=ppl,
+        perplexity_difference=(ppl - ppl_reference) / ppl_reference,
+        passed=bool(kl.mean() <= KL_LIMITS[bits]),
+    )
+
+
+def _log_softmax(x: Array) -> Array:
+    wide = x.astype(np.float64)
+    wide -= wide.max(-1, keepdims=True)
+    result: Array = wide - np.log(np.exp(wide).sum(-1, keepdims=True))
+    return result
+
+
