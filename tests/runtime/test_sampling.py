@@ -78,7 +78,7 @@ def test_processors_equal_transformers(given: dict[str, Any], new: int) -> None:
     generated = [8, 15, 4, 8, 42][:new]
     tokens = prompt + generated
     options = Options(**{"max_new_tokens": 50, "eos": (6,), **given})
-    classes = {
+    classes: dict[str, Any] = {
         "repetition_penalty": lambda v: processors.RepetitionPenaltyLogitsProcessor(v),
         "no_repeat_ngram_size": lambda v: processors.NoRepeatNGramLogitsProcessor(v),
         "min_new_tokens": lambda v: processors.MinNewTokensLengthLogitsProcessor(
@@ -115,7 +115,7 @@ WARPS = [
 def test_warpers_keep_what_transformers_keeps(given: dict[str, Any], vocab: int) -> None:
     torch = pytest.importorskip("torch")
     processors = pytest.importorskip("transformers.generation.logits_process")
-    classes = {
+    classes: dict[str, Any] = {
         "temperature": lambda v: processors.TemperatureLogitsWarper(float(v)),
         "top_k": lambda v: processors.TopKLogitsWarper(v),
         "top_p": lambda v: processors.TopPLogitsWarper(v),

@@ -1,0 +1,266 @@
+"""Runs an ONNX artifact with onnxruntime: one graph for each function, state kept in its memory.
+
+State goes through IO binding: what a call wrote as ``present.<slot>`` is bound as ``past.<slot>``
+of the next and never becomes a numpy array. With ``kv.share_buffer`` both are one buffer, which the
+graph's attention writes in place; it starts small and doubles up to the size of the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smelt.errors import ArtifactError, UnsupportedError
+from smelt.runtime.engine import Array
+from smelt.runtime.folder import open_folder
+from smelt.runtime.manifest import FunctionSpec, Manifest, StateSpec, require_features
+from smelt.runtime.shapes import NUMPY, bind, size_of
+
+PAST, PRESENT = "past.", "present."
+FEATURES = frozenset({"onnx.share_buffer", "onnx.contrib"})
+FIRST_CAPACITY = 256
+
+
+class OnnxEngine:
+    """The engine protocol over onnxruntime sessions by function."""
+
+    def __init__(
+        self, manifest: Manifest, sessions: Mapping[str, Any], *, context: int | None = None
+    ) -> None:
+        self.manifest = manifest
+        self._graphs = {name: _Graph(session) for name, session in sessions.items()}
+        self._slots = {slot.name: slot for slot in manifest.state}
+        self._shared = manifest.kv is not None and manifest.kv.share_buffer
+        limits = [n for n in (context, manifest.kv and manifest.kv.capacity) if n]
+        self._limit = min(limits) if limits else None
+        self._state: dict[str, Any] = {}  # OrtValues by slot
+        self._capacity = 0
+        self._past = 0
+
+    def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a function; outputs are copied out, state stays with onnxruntime."""
+        spec = self.manifest.function(function)
+        symbols = bind(spec, inputs, {"past": self._past})
+        appends = any(self._slot(name).kind == "append" for name in spec.writes)
+        new = symbols.get("seq", 0) if appends else 0
+        if self._limit is not None and self._past + new > self._limit:
+            raise ArtifactError(
+                f"{self._past + new} tokens do not fit a context of {self._limit}",
+                hint="open the artifact with a larger context",
+            )
+        if self._shared:
+            self._grow(self._past + new, symbols.get("batch", 1))
+        graph = self._graphs[function]
+        with _errors(f"run of `{function}`"):
+            results = self._run(graph, inputs, symbols)
+        self._past += new
+        return results
+
+    def reset(self) -> None:
+        """Forget all state."""
+        self._state.clear()
+        self._capacity = self._past = 0
+
+    @property
+    def past(self) -> int:
+        """Tokens held in the append slots."""
+        return self._past
+
+    def rewind(self, past: int) -> None:
+        """Drop the newest tokens so that ``past`` remain."""
+        if not 0 <= past <= self._past:
+            raise ArtifactError(f"rewind to {past} tokens, {self._past} are held")
+        if past == self._past:
+            return
+        for name in self._state:
+            slot = self._slot(name)
+            if slot.kind != "append":
+                raise ArtifactError(f"rewind: state `{name}` cannot be undone")
+            if slot.layout == "ring" and slot.window is not None and self._past > slot.window:
+                raise ArtifactError(
+                    f"rewind: ring `{name}` holds {slot.window} of {self._past} tokens"
+                )
+        if not self._shared:
+            for name, value in self._state.items():
+                cut = [slice(None)] * len(value.shape())
+                cut[_axis(self._slot(name))] = slice(0, past)
+                self._state[name] = _value(value.numpy()[tuple(cut)])
+        self._past = past
+
+    def reorder(self, rows: Array) -> None:
+        """Row ``i`` of every slot becomes the old row ``rows[i]``."""
+        for name, value in self._state.items():
+            self._state[name] = _value(value.numpy()[rows])
+
+    def read_state(self) -> dict[str, Array]:
+        """Every slot that holds something, oldest token first, as f32."""
+        found: dict[str, Array] = {}
+        for name, value in self._state.items():
+            slot = self._slot(name)
+            array = value.numpy()
+            if slot.kind == "append" and self._shared:
+                cut = [slice(None)] * array.ndim
+                cut[_axis(slot)] = slice(0, self._past)
+                array = array[tuple(cut)]
+            found[name] = np.array(array, np.float32)
+        return found
+
+    def bytes(self) -> dict[str, int]:
+        """Bytes of weights and state; activations are onnxruntime's own affair."""
+        state = sum(value.tensor_size_in_bytes() for value in self._state.values())
+        return {"weights": self.manifest.weights_bytes, "state": state, "activations": 0}
+
+    def _run(
+        self, graph: _Graph, inputs: Mapping[str, Array], symbols: Mapping[str, int]
+    ) -> dict[str, Array]:
+        binding = graph.session.io_binding()
+        held = []  # bound arrays must outlive the run
+        for name in graph.inputs:
+            array = np.ascontiguousarray(inputs[name])
+            held.append(array)
+            binding.bind_cpu_input(name, array)
+        for name in graph.past:
+            if name not in self._state:
+                self._state[name] = _value(self._empty(self._slot(name), symbols))
+            binding.bind_ortvalue_input(PAST + name, self._state[name])
+        for name in graph.outputs:
+            slot = name.removeprefix(PRESENT)
+            if name != slot and self._in_place(slot):
+                binding.bind_ortvalue_output(name, self._state[slot])
+            else:
+                binding.bind_output(name, "cpu")
+        graph.session.run_with_iobinding(binding)
+        results: dict[str, Array] = {}
+        for name, value in zip(graph.outputs, binding.get_outputs(), strict=True):
+            slot = name.removeprefix(PRESENT)
+            if name == slot:
+                results[name] = value.numpy()
+            elif not self._in_place(slot):  # else the first OrtValue keeps its numpy memory alive
+                self._state[slot] = value
+        return results
+
+    def _in_place(self, slot: str) -> bool:
+        return self._shared and self._slot(slot).kind == "append"
+
+    def _empty(self, slot: StateSpec, symbols: Mapping[str, int]) -> Array:
+        """What a slot holds before the first call."""
+        values = {**symbols, "past": 0}
+        shape = [size_of(dim, values) for dim in slot.shape]
+        if slot.kind == "append":
+            shape[_axis(slot)] = self._capacity if self._shared else 0
+        return np.zeros(shape, NUMPY[slot.dtype])
+
+    def _grow(self, tokens: int, batch: int) -> None:
+        """Make the shared buffers hold so many tokens, keeping what they hold."""
+        if tokens <= self._capacity:
+            return
+        capacity = max(FIRST_CAPACITY, self._capacity)
+        while capacity < tokens:
+            capacity *= 2
+        self._capacity = capacity if self._limit is None else min(capacity, self._limit)
+        for slot in self._slots.values():
+            if slot.kind != "append":
+                continue
+            larger = self._empty(slot, {"batch": batch})
+            old = self._state.get(slot.name)
+            if old is not None:
+                cut = [slice(None)] * larger.ndim
+                cut[_axis(slot)] = slice(0, self._past)
+                larger[tuple(cut)] = old.numpy()[tuple(cut)]
+            self._state[slot.name] = _value(larger)
+
+    def _slot(self, name: str) -> StateSpec:
+        if name not in self._slots:
+            raise ArtifactError(f"the graph has state `{name}`, the manifest does not")
+        return self._slots[name]
+
+
+class _Graph:
+    """A session with its names sorted into arrays and state."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        names = [value.name for value in session.get_inputs()]
+        self.inputs = [name for name in names if not name.startswith(PAST)]
+        self.past = [name.removeprefix(PAST) for name in names if name.startswith(PAST)]
+        self.outputs = [value.name for value in session.get_outputs()]
+
+
+def open_engine(
+    path: Path | str, *, context: int | None = None, threads: int | None = None, **options: Any
+) -> OnnxEngine:
+    """Open an ONNX artifact folder; ``threads`` limits the cores of one call."""
+    if options:
+        raise UnsupportedError(f"the onnx target has no option `{sorted(options)[0]}`")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UnsupportedError(
+            "onnxruntime is not installed", hint="pip install 'smelt[onnx]'"
+        ) from None
+    folder = open_folder(path)
+    manifest = folder.manifest
+    if manifest.target != "onnx":
+        raise ArtifactError(f"target is {manifest.target}, wants onnx", place=str(path))
+    require_features(manifest, FEATURES, place=str(path))
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    if threads:
+        settings.intra_op_num_threads = threads
+    sessions = {}
+    for function in manifest.functions:
+        graph = folder.file(function.file or f"{function.name}.onnx")
+        with _errors(f"load of `{function.name}`"):
+            sessions[function.name] = onnxruntime.InferenceSession(
+                str(graph), settings, providers=["CPUExecutionProvider"]
+            )
+        _check_names(function, sessions[function.name])
+    return OnnxEngine(manifest, sessions, context=context)
+
+
+def _check_names(function: FunctionSpec, session: Any) -> None:
+    """The graph and the manifest must speak of the same arrays."""
+    graph = _Graph(session)
+    given = [name for name in graph.outputs if not name.startswith(PRESENT)]
+    pairs: Sequence[tuple[str, list[str], set[str]]] = (
+        ("inputs", graph.inputs, {spec.name for spec in function.inputs}),
+        ("outputs", given, {spec.name for spec in function.outputs}),
+    )
+    for what, found, told in pairs:
+        # An input that the graph does not need may be missing from it.
+        wrong = set(found) - told if what == "inputs" else set(found) ^ told
+        if wrong:
+            raise ArtifactError(
+                f"graph `{function.name}` and manifest differ in {what}: {', '.join(sorted(wrong))}"
+            )
+
+
+def _axis(slot: StateSpec) -> int:
+    """The axis along which an append slot grows."""
+    for axis, dim in enumerate(slot.shape):
+        if isinstance(dim, str) and "past" in dim:
+            return axis
+    return 2
+
+
+def _value(array: Array) -> Any:
+    from onnxruntime import OrtValue
+
+    return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+
+
+@contextmanager
+def _errors(doing: str) -> Iterator[None]:
+    """onnxruntime's exceptions have no common type of their own."""
+    try:
+        yield
+    except (ArtifactError, UnsupportedError, KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != "onnxruntime":
+            raise
+        raise ArtifactError(f"onnxruntime: {doing} failed: {str(error).splitlines()[0]}") from None
