@@ -1,18 +1,14 @@
 """The process in which TensorRT works: coverage first, then one engine for each graph.
 
 `python -m smelt.backends.tensorrt.worker job.json` writes `result.json` beside the job. It is a
-process of its own because the library is large and native (a crash there is an error here), and
-because its output depends on memory addresses: with a fixed address layout the same graph gives
-the same engine bytes.
+process of its own because the library is large and native: a crash there is an error here, and
+its memory is given back.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,6 @@ from smelt.backends.tensorrt.profiles import Range, axis_range
 from smelt.errors import SmeltError, UnsupportedError
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
-ADDR_NO_RANDOMIZE = 0x0040000
 
 
 class Refusal(UnsupportedError):
@@ -30,17 +25,6 @@ class Refusal(UnsupportedError):
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message)
         self.fields = fields
-
-
-def fix_addresses() -> None:
-    """Start this process again without address randomization, where the system allows it."""
-    if not sys.platform.startswith("linux") or "--fixed" in sys.argv:
-        return
-    libc = ctypes.CDLL(None)
-    old = libc.personality(ctypes.c_ulong(0xFFFFFFFF))
-    if old == -1 or libc.personality(ctypes.c_ulong(old | ADDR_NO_RANDOMIZE)) == -1:
-        return
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--fixed"])
 
 
 def load(wanted: str) -> tuple[str, Any, Any]:
@@ -182,14 +166,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Read the job named on the command line, do it, write its result."""
-    fix_addresses()
     path = Path(sys.argv[1])
     try:
-        job = json.loads(path.read_text(encoding="utf-8"))
-        # A new thread allocates from a memory arena of its own, so that addresses do not depend
-        # on what this process did before (paths, environment, compiled modules).
-        with ThreadPoolExecutor(1) as pool:
-            result = pool.submit(run, job).result()
+        result = run(json.loads(path.read_text(encoding="utf-8")))
     except SmeltError as error:
         result = {"error": error.message, "place": error.place, **getattr(error, "fields", {})}
     path.with_name("result.json").write_text(json.dumps(result), encoding="utf-8")
