@@ -38,4 +38,6 @@ def open_checkpoint(
         raise CheckpointError(
             "a file that is not .gguf", place=str(path), hint="give the directory that it lies in"
         )
-    raise CheckpointError("no such directory or file", place=str(src))
+    from smelt.frontend.checkpoint.hub import open_hub
+
+    return open_hub(str(src), revision, offline, cache, progress)

@@ -14,14 +14,7 @@ def inside(directory: Path, name: str) -> Path:
     A symbolic link must stay inside too. The one exception is the Hub cache's own layout, where
     `snapshots/<commit>/<name>` links into the `blobs` folder beside `snapshots`.
     """
-    windows, posix = PureWindowsPath(name), PurePosixPath(name)
-    parts = {*windows.parts, *posix.parts}
-    if not name or "\0" in name or ".." in parts or windows.drive or windows.root or posix.root:
-        raise CheckpointError(
-            f"path {name!r} leaves the checkpoint's directory",
-            place=str(directory),
-            hint="a checkpoint may name only files beside it",
-        )
+    refuse_outside(name, str(directory))
     path = directory / name
     try:
         real = path.resolve(strict=True)
@@ -37,6 +30,18 @@ def inside(directory: Path, name: str) -> Path:
     if not stat.S_ISREG(mode):
         raise CheckpointError(f"`{name}` is not a regular file", place=str(directory))
     return path
+
+
+def refuse_outside(name: str, place: str) -> None:
+    """Refuse a relative path that is absolute after all, or climbs, in any system's spelling."""
+    windows, posix = PureWindowsPath(name), PurePosixPath(name)
+    parts = {*windows.parts, *posix.parts}
+    if not name or "\0" in name or ".." in parts or windows.drive or windows.root or posix.root:
+        raise CheckpointError(
+            f"path {name!r} leaves the checkpoint's directory",
+            place=place,
+            hint="a checkpoint may name only files beside it",
+        )
 
 
 def roots(directory: Path) -> list[Path]:
