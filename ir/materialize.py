@@ -1,4 +1,5 @@
-"""Weights as arrays: parameters read from a checkpoint, derived weights computed from them in numpy.
+"""Weights as arrays: parameters read from a checkpoint, derived weights computed from them in
+numpy.
 
 One tensor at a time: nothing is kept but the results of the newest expression with several.
 """
@@ -50,7 +51,9 @@ class Weights:
             return stacked
         array = self._read(name)
         if array.shape != shape:
-            raise CheckpointError(f"tensor `{name}` has shape {array.shape}, the program wants {shape}")
+            raise CheckpointError(
+                f"tensor `{name}` has shape {array.shape}, the program wants {shape}"
+            )
         return array.astype(leaf.dtype.numpy, copy=False)
 
     def _evaluate(self, expression: Tensor) -> Array:

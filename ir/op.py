@@ -4,7 +4,8 @@ A parameter annotated ``Tensor`` (or ``Tensor | None``) is an operand, any other
 builder, verifier, printer, parser, spec vocabulary and documentation all come from that signature.
 
 - ``@primitive``: the body is the type rule; a backend has one row for it.
-- ``@composite``: the body, in other ops, is the meaning; type, reference and fallback derive from it.
+- ``@composite``: the body, in other ops, is the meaning; type, reference and fallback derive from
+  it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 from smelt.errors import SmeltError
 from smelt.ir.dims import Size
@@ -55,7 +56,9 @@ class Op:
             names = [*self.operand_names, *self.attr_names]
             unknown = [k for k in kwargs if k not in names]
             near = difflib.get_close_matches(unknown[0], names, 1) if unknown else []
-            hint = f"did you mean `{near[0]}`?" if near else f"signature: {self.name}{self.signature}"
+            hint = (
+                f"did you mean `{near[0]}`?" if near else f"signature: {self.name}{self.signature}"
+            )
             raise SmeltError(f"{self.name}: {error}", hint=hint) from None
         bound.apply_defaults()
         values = dict(bound.arguments)
@@ -69,7 +72,7 @@ class Op:
         return operands, {name: _attribute(values[name]) for name in self.attr_names}
 
     def build(self, operands: tuple[Tensor | None, ...], attrs: dict[str, Any]) -> Any:
-        """Build from operands and attributes that are already split; several results give a tuple."""
+        """Build from operands and attributes that are already split; several results: a tuple."""
         node = self.node(operands, attrs)
         if isinstance(node.result, TupleType):
             item = OPS["item"]
@@ -108,17 +111,27 @@ class Op:
             dtype = like.dtype if like is not None else DType.F32
             exact = float(value) if dtype.is_float else int(value)
             return OPS["const"](value=exact, dtype=dtype)  # type: ignore[no-any-return]
-        raise SmeltError(f"{self.name}: operand is {type(value).__name__}, wants a tensor or number")
+        raise SmeltError(
+            f"{self.name}: operand is {type(value).__name__}, wants a tensor or number"
+        )
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
 
+@overload
+def primitive(body: Body) -> Op: ...
+@overload
+def primitive(*, flops: Callable[..., Size]) -> Callable[[Body], Op]: ...
 def primitive(body: Body | None = None, *, flops: Callable[..., Size] | None = None) -> Any:
     """Declare a primitive; the body maps operands and attributes to the result ``Type``."""
     return _declare(body, False, flops)
 
 
+@overload
+def composite(body: Body) -> Op: ...
+@overload
+def composite(*, flops: Callable[..., Size]) -> Callable[[Body], Op]: ...
 def composite(body: Body | None = None, *, flops: Callable[..., Size] | None = None) -> Any:
     """Declare a composite; the body builds its meaning from other ops."""
     return _declare(body, True, flops)
@@ -151,7 +164,7 @@ def _declare(body: Body | None, is_composite: bool, flops: Callable[..., Size] |
 def _composite_type(
     name: str, types: tuple[Type | None, ...], attrs: tuple[tuple[str, Any], ...]
 ) -> Type | TupleType:
-    """Type of a composite; it depends on operand types alone, so each signature is inferred once."""
+    """Type of a composite; operand types alone decide it, so each is inferred once."""
     operands = tuple(
         None if t is None else OPS["input"](name=f"operand{i}", type=t) for i, t in enumerate(types)
     )

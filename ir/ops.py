@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from smelt.ir.composites.activations import (
     clamp,
+    gated,
     gelu,
     gelu_sigmoid,
     gelu_tanh,
+    linear_activation,
     relu,
     silu,
     softcap,
@@ -15,7 +17,7 @@ from smelt.ir.composites.activations import (
     softplus,
 )
 from smelt.ir.composites.attention import attention, merge_heads, rope, rope_table, split_heads
-from smelt.ir.composites.norms import layer_norm, rms_norm
+from smelt.ir.composites.norms import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from smelt.ir.composites.quantized import (
     dequantize,
     quantize_activation,

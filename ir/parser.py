@@ -125,7 +125,9 @@ def _node(match: re.Match[str], nodes: dict[int, Tensor]) -> Tensor:
     operands = tuple(None if name == "_" else nodes[int(name[1:])] for name in names)
     attrs = parse_attributes(match[4] or "")
     if set(attrs) != set(op.attr_names):
-        raise SmeltError(f"{op.name} has attributes {sorted(op.attr_names)}, text has {sorted(attrs)}")
+        raise SmeltError(
+            f"{op.name} has attributes {sorted(op.attr_names)}, text has {sorted(attrs)}"
+        )
     with source(match[6] or ""):
         node = op.node(operands, {name: attrs[name] for name in op.attr_names})
     if str(node.result) != match[5]:
@@ -167,6 +169,3 @@ def _value(node: ast.expr, found: list[Any]) -> Any:
     if not isinstance(value, (int, float, str, bool, type(None))):
         raise SmeltError(f"attribute {ast.unparse(node)[:40]} is not a plain value")
     return value
-
-
-

@@ -21,10 +21,10 @@ class Bound:
 class Slot:
     """A piece of state that lives between calls.
 
-    kind ``append``: each call adds entries along ``axis`` (a KV cache); ``type`` is that of one call's
-    view, with ``past`` entries. kind ``replace``: each call writes the whole (recurrent state, cross
-    attention). With a ``window`` only so many newest entries matter. ``layout`` (full or ring) and
-    ``dtype`` (how the entries are stored) are decided by ``plan_kv``.
+    kind ``append``: each call adds entries along ``axis`` (a KV cache); ``type`` is that of one
+    call's view, with ``past`` entries. kind ``replace``: each call writes the whole (recurrent
+    state, cross attention). With a ``window`` only so many newest entries matter. ``layout`` (full
+    or ring) and ``dtype`` (how the entries are stored) are decided by ``plan_kv``.
     """
 
     name: str
@@ -69,8 +69,8 @@ class Function:
 class Program:
     """A model: functions, state slots, bounds of symbols, and weights that the compiler derived.
 
-    ``weights`` maps the name of each ``weight`` leaf to its expression over parameters; the parameters
-    themselves are leaves of the graphs and of these expressions.
+    ``weights`` maps the name of each ``weight`` leaf to its expression over parameters; the
+    parameters themselves are leaves of the graphs and of these expressions.
     """
 
     model_type: str
@@ -81,7 +81,9 @@ class Program:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def nodes(self) -> Iterator[Tensor]:
-        """All nodes of all functions, each once; the expressions of derived weights are not included."""
+        """All nodes of all functions, each once; the expressions of derived weights are not
+        included.
+        """
         return toposort(root for f in self.functions.values() for root in f.roots)
 
     def parameters(self) -> dict[str, Tensor]:

@@ -15,13 +15,11 @@ Array = np.ndarray[Any, Any]
 SHRINKS = tuple(1.0 - 0.025 * i for i in range(13))
 
 
-def quantize(
-    w: Array, bits: int, group: int, symmetric: bool
-) -> tuple[Array, Array, Array]:
+def quantize(w: Array, bits: int, group: int, symmetric: bool) -> tuple[Array, Array, Array]:
     """Codes [..., in], scales f16 and zeros [..., in/group] of weights w [..., in].
 
-    Of several clipping ranges each group takes the one with the least squared error. Symmetric: 4 bits
-    use codes 0..15 around zero 8, 8 bits use -127..127 around 0. Asymmetric: 0..2^bits-1.
+    Of several clipping ranges each group takes the one with the least squared error. Symmetric: 4
+    bits use codes 0..15 around zero 8, 8 bits use -127..127 around 0. Asymmetric: 0..2^bits-1.
     """
     blocks = w.astype(np.float32).reshape(*w.shape[:-1], -1, group)
     best_error = np.full(blocks.shape[:-1], np.inf, np.float32)
@@ -45,8 +43,8 @@ def _round(
 ) -> tuple[Array, Array, Array]:
     if symmetric:
         low, high, zero = (-127, 127, 0) if bits == 8 else (0, 15, 8)
-        # 4 bits reach -8 but only +7, so the value of largest magnitude is given the code 0 (and the
-        # scale the sign that takes). 8 bits are the same on both sides.
+        # 4 bits reach -8 but only +7, so the value of largest magnitude is given the code 0 (and
+        # the scale the sign that takes). 8 bits are the same on both sides.
         farthest = np.abs(blocks).argmax(axis=-1)[..., None]
         peak = np.take_along_axis(blocks, farthest, -1)[..., 0] * shrink
         scale = np.abs(peak) / np.float32(127) if bits == 8 else peak / np.float32(-8)

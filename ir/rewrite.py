@@ -31,7 +31,7 @@ def rewrite(roots: tuple[Tensor, ...], rule: Rule) -> tuple[Tensor, ...]:
 
 
 def rebuild(node: Tensor, operands: tuple[Tensor | None, ...]) -> Tensor:
-    """The same op and attributes on other operands; the type is inferred again if theirs changed."""
+    """The same op and attributes on other operands; the type follows theirs."""
     if all(a is b for a, b in zip(node.operands, operands, strict=True)):
         return node
     with source(node.source):
@@ -52,7 +52,7 @@ def _single(value: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 def rewrite_program(program: Program, rule: Rule) -> Program:
-    """The program with the rule applied to every function; graphs shared by functions stay shared."""
+    """The program with the rule applied to every function; shared graphs stay shared."""
     roots = tuple(root for f in program.functions.values() for root in f.roots)
     changed = rewrite(roots, rule)
     functions = {}

@@ -1,4 +1,6 @@
-"""Tensor nodes: immutable and interned, so equal means identical and common subexpressions are free."""
+"""Tensor nodes: immutable and interned, so equal means identical and common subexpressions are
+free.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ Attribute = Any
 class Tensor:
     """One result of an op: its operands, attributes, type, and the place in the model it came from.
 
-    ``source`` is for people (profiles, errors); it is not part of a node's identity, so of two equal
-    nodes the first one's source stays.
+    ``source`` is for people (profiles, errors); it is not part of a node's identity, so of two
+    equal nodes the first one's source stays.
     """
 
     __slots__ = ("op", "operands", "attrs", "result", "source", "__weakref__")

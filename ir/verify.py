@@ -15,7 +15,9 @@ def verify(program: Program, *, after: str = "") -> None:
             for node in function.nodes():
                 _check_node(program, node)
                 if node.op.name == "input" and node not in inputs:
-                    raise SmeltError(f"input `{node.attr('name')}` is not declared by {function.name}")
+                    raise SmeltError(
+                        f"input `{node.attr('name')}` is not declared by {function.name}"
+                    )
             for slot, _ in function.writes:
                 if slot not in program.slots:
                     raise SmeltError(f"{function.name} writes slot `{slot}`, which does not exist")

@@ -13,9 +13,12 @@ from smelt.ir.program import Program
 from smelt.ir.verify import verify
 from smelt.passes.expand import Expand
 from smelt.passes.fold import fold
+from smelt.passes.fuse_bias_activation import FuseActivation, FuseBias
+from smelt.passes.fuse_norm_residual import FuseNormResidual
 from smelt.passes.lift_weights import lift_weights
 from smelt.passes.match import count_nodes
 from smelt.passes.options import Options
+from smelt.passes.pack_linears import FuseGated, PackLinears
 from smelt.passes.plan_kv import PlanKv
 from smelt.passes.quantize import Quantize
 from smelt.passes.receipt import Receipt, recording
@@ -65,8 +68,19 @@ INTEGER_ACTIVATIONS = {
 
 DEFAULT = Options()
 
-_FOLD: Step = ("fold", lambda s: fold)
-_LAST: tuple[Step, ...] = (
+_BEFORE: tuple[Step, ...] = (
+    ("fold", lambda s: fold),
+    ("fuse_bias", lambda s: FuseBias()),
+)
+_JOIN_LINEARS: tuple[Step, ...] = (
+    ("fuse_gated", lambda s: FuseGated(s.options.quant) if "gated" in s.keep else None),
+    ("pack_linears", lambda s: PackLinears(s.options.quant)),
+)
+_JOIN_ROWS: tuple[Step, ...] = (
+    ("fuse_norm_residual", lambda s: FuseNormResidual(s.keep)),
+    ("fuse_activation", lambda s: FuseActivation() if "linear_activation" in s.keep else None),
+)
+_AFTER: tuple[Step, ...] = (
     ("quantize", _quantize),
     ("plan_kv", _plan_kv),
     ("expand", _expand),
@@ -74,12 +88,13 @@ _LAST: tuple[Step, ...] = (
     ("lift_weights", lambda s: lift_weights),
 )
 
+#: A torch module keeps the checkpoint's own parameters, and TensorRT joins linears itself.
 PIPELINES: dict[str, tuple[Step, ...]] = {
-    "torch": (_FOLD, *_LAST),
-    "onnx-standard": (_FOLD, *_LAST),
-    "onnx-ort": (_FOLD, *_LAST),
-    "tensorrt": (_FOLD, *_LAST),
-    "edge": (_FOLD, *_LAST),
+    "torch": (*_BEFORE, *_JOIN_ROWS, *_AFTER),
+    "onnx-standard": (*_BEFORE, *_JOIN_ROWS, *_AFTER),
+    "onnx-ort": (*_BEFORE, *_JOIN_LINEARS, *_JOIN_ROWS, *_AFTER),
+    "tensorrt": (*_BEFORE, *_JOIN_ROWS, *_AFTER),
+    "edge": (*_BEFORE, *_JOIN_LINEARS, *_JOIN_ROWS, *_AFTER),
 }
 
 

@@ -19,6 +19,7 @@ from smelt.passes.fixed import fixed_nodes
 from smelt.passes.match import Result, one
 from smelt.passes.options import GROUPS, ROLES, Quant, Scheme
 from smelt.passes.receipt import fired, note, pattern
+from smelt.passes.roles import heads_of, routers_of
 
 #: Kernels work on 16 rows at a time; a head of a few labels is not worth it, and is precious. A
 #: table of few rows (segments, relative positions) likewise.
@@ -28,15 +29,6 @@ MIN_COLUMNS = 32
 
 #: Where the weight is among the operands of each op that reads one.
 _WEIGHT = {"linear": 1, "grouped_linear": 1, "gather": 0}
-
-#: What may stand between the last linear and the logits, or a router's linear and its choice.
-_LIGHT = frozenset(
-    (
-        *("add", "sub", "mul", "div", "neg", "maximum", "minimum", "clamp", "softcap", "tanh"),
-        *("exp", "log", "sigmoid", "softmax", "sum", "max", "topk", "item", "where"),
-        *("cast", "reshape", "permute", "slice", "concat"),
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ class _Plan:
 
     def __init__(self, program: Program, quant: Quant, fixed: dict[int, bool]) -> None:
         self.schemes: dict[int, Scheme] = {}
-        heads, routers = _heads(program), _routers(program)
+        heads, routers = heads_of(program), routers_of(program)
         readers: dict[int, tuple[Tensor, list[Tensor]]] = {}
         blocked: set[int] = set()
         vectors: dict[int, Tensor] = {}
@@ -190,33 +182,6 @@ def _roles(nodes: list[Tensor], heads: set[int]) -> tuple[str, ...]:
     is_table = any(n.op.name == "gather" for n in nodes)
     is_head = any(id(n) in heads for n in nodes)
     return tuple(r for r, is_one in zip(ROLES, (is_table, is_head), strict=True) if is_one)
-
-
-def _heads(program: Program) -> set[int]:
-    """Linears that give the logits, up to light work behind them."""
-    return _before([t for f in program.functions.values() for n, t in f.outputs if n == "logits"])
-
-
-def _routers(program: Program) -> set[int]:
-    """Linears whose result decides a choice."""
-    return _before([n for n in program.nodes() if n.op.name in ("topk", "argmax")])
-
-
-def _before(ends: list[Tensor]) -> set[int]:
-    """The linears from which only light work leads to one of the ends."""
-    found: set[int] = set()
-    seen: set[int] = set()
-    stack = [(end, True) for end in ends]
-    while stack:
-        node, is_end = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.op.name == "linear":
-            found.add(id(node))
-        elif is_end or node.op.name in _LIGHT:
-            stack.extend((t, False) for t in node.inputs)
-    return found
 
 
 def _as(x: Tensor, dtype: DType) -> Tensor:

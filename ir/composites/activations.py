@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from math import pi
 
-from smelt.ir.op import composite
-from smelt.ir.primitives.elementwise import cast, erf, exp, log, maximum, minimum, sigmoid, tanh
+from smelt.errors import SmeltError
+from smelt.ir.dims import exact_divide
+from smelt.ir.op import OPS, composite
 from smelt.ir.primitives.elementwise import abs as magnitude
+from smelt.ir.primitives.elementwise import cast, erf, exp, log, maximum, minimum, sigmoid, tanh
+from smelt.ir.primitives.matrix import linear
 from smelt.ir.primitives.reduce import max as largest
 from smelt.ir.primitives.reduce import sum as total
+from smelt.ir.primitives.shape import slice
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 
@@ -67,3 +71,32 @@ def softcap(x: Tensor, *, limit: float) -> Tensor:
 def clamp(x: Tensor, *, low: float, high: float) -> Tensor:
     """x limited to [low, high]."""
     return minimum(maximum(x, low), high)
+
+
+#: Activations that ``gated`` and ``linear_activation`` may name.
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_sigmoid", "relu", "sigmoid", "tanh")
+
+
+def activate(x: Tensor, act: str) -> Tensor:
+    """The activation of that name applied to x."""
+    if act not in ACTIVATIONS:
+        raise SmeltError(f"activation is {act!r}, wants one of {', '.join(ACTIVATIONS)}")
+    result = OPS[act](x)
+    assert isinstance(result, Tensor)
+    return result
+
+
+@composite
+def gated(x: Tensor, *, act: str) -> Tensor:
+    """act(gate) · up of x [..., 2·width], whose halves are gate and up: a gated MLP's middle."""
+    width = exact_divide(x.shape[-1], 2)
+    if width is None:
+        raise SmeltError(f"{x.shape[-1]} channels do not divide into gate and up")
+    gate = slice(x, axis=-1, start=0, stop=width)
+    return activate(gate, act) * slice(x, axis=-1, start=width, stop=2 * width)
+
+
+@composite(flops=lambda out, x, *_, **__: 2 * out.size * x.shape[-1])
+def linear_activation(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, act: str) -> Tensor:
+    """act of ``linear``: one kernel where a backend has it."""
+    return activate(linear(x, weight, bias), act)

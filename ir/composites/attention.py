@@ -21,8 +21,10 @@ FORBIDDEN = -3.0e38
 
 
 @composite
-def rope_table(positions: Tensor, frequencies: Tensor, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-    """cos and sin [..., pairs] f32 of positions [...] i64 times frequencies [pairs], times scale."""
+def rope_table(
+    positions: Tensor, frequencies: Tensor, *, scale: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """cos and sin [..., pairs] f32 of positions [...] i64 · frequencies [pairs], times scale."""
     shape = (*positions.shape, 1)
     angles = reshape(cast(positions, DType.F32), shape=shape) * frequencies
     return cosine(angles) * scale, sine(angles) * scale
@@ -30,10 +32,11 @@ def rope_table(positions: Tensor, frequencies: Tensor, *, scale: float = 1.0) ->
 
 @composite(flops=lambda out, x, *_: 3 * x.type.size)
 def rope(x: Tensor, cos: Tensor, sin: Tensor, *, interleaved: bool = False) -> Tensor:
-    """Rotate pairs of the first 2·pairs channels of x [batch, heads, seq, dim]; the rest pass through.
+    """Rotate pairs of the first 2·pairs channels of x [batch, heads, seq, dim]; the rest pass
+    through.
 
-    cos, sin [batch|1, seq, pairs]. A pair is channels (i, i + pairs), or (2i, 2i + 1) when interleaved.
-    Source: Su et al. 2021 (RoFormer).
+    cos, sin [batch|1, seq, pairs]. A pair is channels (i, i + pairs), or (2i, 2i + 1) when
+    interleaved. Source: Su et al. 2021 (RoFormer).
     """
     pairs, dim = cos.shape[-1], x.shape[-1]
     batch, heads, seq = x.shape[:3]
@@ -60,7 +63,9 @@ def rope(x: Tensor, cos: Tensor, sin: Tensor, *, interleaved: bool = False) -> T
     return concat(y, slice(x, axis=3, start=2 * pairs, stop=dim), axis=3)
 
 
-@composite(flops=lambda out, q, k, v, *_, **__: 2 * q.type.size * k.shape[2] + 2 * out.size * k.shape[2])
+@composite(
+    flops=lambda out, q, k, v, *_, **__: 2 * q.type.size * k.shape[2] + 2 * out.size * k.shape[2]
+)
 def attention(
     q: Tensor,
     k: Tensor,
@@ -76,12 +81,12 @@ def attention(
 ) -> Tensor:
     """softmax(q·kᵀ·scale + bias)·v with grouped heads.
 
-    q [batch, heads, seq, dim], k and v [batch, kv_heads, keys, dim]; heads is a multiple of kv_heads.
-    mask [batch, ≥ keys] i64: 0 marks padding keys; its last ``keys`` columns count.
-    bias broadcasts to [batch, heads, seq, keys] and is added to the scaled (and capped) scores.
-    sinks [heads]: a score of its own for each head that takes part in the sum and gives nothing.
-    causal and window align query and key at their ends: query i sees key j when
-    0 ≤ (seq - i) - (keys - j) (causal) and that distance < window.
+    q [batch, heads, seq, dim], k and v [batch, kv_heads, keys, dim]; heads is a multiple of
+    kv_heads. mask [batch, ≥ keys] i64: 0 marks padding keys; its last ``keys`` columns count. bias
+    broadcasts to [batch, heads, seq, keys] and is added to the scaled (and capped) scores. sinks
+    [heads]: a score of its own for each head that takes part in the sum and gives nothing. causal
+    and window align query and key at their ends: query i sees key j when 0 ≤ (seq - i) - (keys - j)
+    (causal) and that distance < window.
     """
     batch, heads, seq, _ = q.shape
     kv_heads, keys = k.shape[1], k.shape[2]

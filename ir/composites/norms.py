@@ -11,7 +11,7 @@ from smelt.ir.types import DType
 
 @composite(flops=lambda out, x, *_: 5 * x.type.size)
 def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float, offset: float = 0.0) -> Tensor:
-    """Scale x to unit root-mean-square, times (weight + offset). Source: Zhang and Sennrich 2019."""
+    """Scale x to unit root-mean-square, times (weight + offset). Source: Zhang, Sennrich 2019."""
     wide = cast(x, DType.F32)
     unit = wide * rsqrt(mean(wide * wide) + eps)
     if weight is None:
@@ -32,3 +32,21 @@ def layer_norm(
     if weight is not None:
         y = y * weight
     return y if bias is None else y + bias
+
+
+@composite(flops=lambda out, x, *_, **__: 6 * x.type.size)
+def add_rms_norm(
+    x: Tensor, y: Tensor, weight: Tensor | None = None, *, eps: float, offset: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """x + y, and the ``rms_norm`` of that sum: one pass over memory where a backend has it."""
+    both = x + y
+    return both, rms_norm(both, weight, eps=eps, offset=offset)
+
+
+@composite(flops=lambda out, x, *_, **__: 9 * x.type.size)
+def add_layer_norm(
+    x: Tensor, y: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float
+) -> tuple[Tensor, Tensor]:
+    """x + y, and the ``layer_norm`` of that sum: one pass over memory where a backend has it."""
+    both = x + y
+    return both, layer_norm(both, weight, bias, eps=eps)

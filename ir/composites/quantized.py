@@ -50,7 +50,7 @@ def quantized_gather(
     """
     below = zeros if zeros.type.rank == 0 else gather(zeros, indices, axis=0)
     rows = gather(codes, indices, axis=0), gather(scales, indices, axis=0)
-    return dequantize(*rows, below, group=group, size=size)  # type: ignore[no-any-return]
+    return dequantize(*rows, below, group=group, size=size)
 
 
 @composite
@@ -150,4 +150,4 @@ def round_to_int8(x: Tensor) -> Tensor:
     size = x.shape[-1]
     codes, steps = quantize_activation(x, group=size)
     values = reshape(cast(codes, DType.F32) * steps, shape=x.shape)
-    return cast(values, x.dtype)  # type: ignore[no-any-return]
+    return cast(values, x.dtype)

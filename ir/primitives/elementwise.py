@@ -1,4 +1,6 @@
-"""Elementwise primitives: arithmetic, comparison, logic, casts. Operands broadcast, dtypes must agree."""
+"""Elementwise primitives: arithmetic, comparison, logic, casts. Operands broadcast, dtypes must
+agree.
+"""
 
 from __future__ import annotations
 

@@ -28,12 +28,16 @@ def param(name: str, type: Type) -> Type:
 
 @primitive
 def weight(name: str, type: Type) -> Type:
-    """A tensor that the compiler made from parameters; the program keeps the expression by this name."""
+    """A tensor that the compiler made from parameters; the program keeps the expression by this
+    name.
+    """
     return type
 
 
 @primitive
-def const(value: float | bool | tuple[float, ...], dtype: DType, shape: tuple[int, ...] = ()) -> Type:
+def const(
+    value: float | bool | tuple[float, ...], dtype: DType, shape: tuple[int, ...] = ()
+) -> Type:
     """A constant: one number filling the shape, or a flat tuple of all its elements, row-major."""
     count = 1
     for size in shape:
@@ -59,7 +63,8 @@ def full(shape: tuple[Size, ...], value: float, dtype: DType) -> Type:
 def cache(x: Tensor, slot: str, axis: int = 2, window: int | None = None) -> Type:
     """Append x to a state slot along axis, and give all that the slot then holds, oldest first.
 
-    With a window only the newest ``window`` entries are ever looked at, so a layout may forget the rest.
+    With a window only the newest ``window`` entries are ever looked at, so a layout may forget the
+    rest.
     """
     where = axis_of(x, axis)
     from smelt.ir.dims import symbol

@@ -25,7 +25,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Type:
     """x times weight [out, in] transposed, plus bias [out], over the last axis."""
     is_rank(weight, 2, "weight")
     if x.shape[-1] != weight.shape[1]:
-        raise SmeltError(f"input has {x.shape[-1]} channels, weight {weight.type} wants {weight.shape[1]}")
+        raise SmeltError(
+            f"input has {x.shape[-1]} channels, weight {weight.type} wants {weight.shape[1]}"
+        )
     if bias is not None:
         same(bias.shape[0], weight.shape[0], "bias and output channels")
     return Type((*x.shape[:-1], weight.shape[0]), same_dtype(x, weight, bias))
@@ -86,12 +88,11 @@ def selective_scan(
 
 
 @primitive
-def quantize_weight(
-    w: Tensor, bits: int, group: int, symmetric: bool
-) -> tuple[Type, Type, Type]:
+def quantize_weight(w: Tensor, bits: int, group: int, symmetric: bool) -> tuple[Type, Type, Type]:
     """Codes [.., out, in] (u8; i8 for symmetric 8 bits), scales f16 and zeros [.., out, in/group].
 
-    w ≈ scale · (code - zero). ``in`` must be a multiple of the group. Evaluated at compile time only.
+    w ≈ scale · (code - zero). ``in`` must be a multiple of the group. Evaluated at compile time
+    only.
     """
     size = w.shape[-1]
     if not isinstance(size, int) or size % group:

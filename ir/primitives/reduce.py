@@ -59,7 +59,9 @@ def cumsum(x: Tensor, axis: int) -> Type:
 
 @primitive
 def topk(x: Tensor, k: int) -> tuple[Type, Type]:
-    """The k largest of the last axis in falling order (ties: lower index first), and their i64 indices."""
+    """The k largest of the last axis in falling order (ties: lower index first), and their i64
+    indices.
+    """
     size = x.shape[-1]
     if isinstance(size, int) and k > size:
         raise SmeltError(f"k is {k}, the last axis has {size}")

@@ -37,7 +37,7 @@ def is_rank(x: Tensor, rank: int, what: str) -> None:
 
 
 def broadcast(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
-    """The shape of elementwise work over these shapes (numpy's rule, sizes compared symbolically)."""
+    """The shape of elementwise work over these shapes (numpy's rule, sizes symbolic)."""
     rank = max(map(len, shapes))
     result: list[Size] = []
     for axis in range(-rank, 0):
@@ -47,7 +47,8 @@ def broadcast(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
                 continue
             if size not in (1, shape[axis]):
                 raise SmeltError(
-                    f"shapes {_text(shapes)} do not broadcast: {size} and {shape[axis]} at axis {axis}"
+                    f"shapes {_text(shapes)} do not broadcast: "
+                    f"{size} and {shape[axis]} at axis {axis}"
                 )
             size = shape[axis]
         result.append(size)
