@@ -1,0 +1,1 @@
+"""Rows of the standard dialect, one file for each family of ops."""
