@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from smelt.describe import companions, describe
@@ -15,6 +16,7 @@ from smelt.golden import GOLDEN, pack
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
 from smelt.ir.types import DType
+from smelt.kept_weights import KeptWeights
 from smelt.passes.options import Options, parse_kv, parse_quant
 from smelt.passes.pipeline import run
 from smelt.passes.receipt import Receipt
@@ -105,9 +107,11 @@ def compile(
         dialect=chosen.dialect,
         context=request.context or _longest(optimized),
     )
-    job = _Job(request, settings, chosen, checkpoint, original, optimized, manifest, progress)
-    with chosen.writer(request.out) as writer:
-        weights = Weights(optimized, checkpoint.read)
+    with chosen.writer(request.out) as writer, TemporaryDirectory(prefix="smelt-") as kept:
+        weights = KeptWeights(optimized, checkpoint.read, Path(kept))
+        job = _Job(
+            request, settings, chosen, checkpoint, original, optimized, weights, manifest, progress
+        )
         sealed = chosen.emit(writer, optimized, weights, manifest, companions(checkpoint), progress)
         if request.verify:
             certificate, golden = job.verify(writer.path)
@@ -132,6 +136,7 @@ class _Job:
     checkpoint: Checkpoint
     original: Program
     optimized: Program
+    weights: Weights
     manifest: Manifest
     progress: Progress
 
@@ -148,9 +153,8 @@ class _Job:
         )
         windows = {slot.name: slot.window for slot in self.optimized.slots.values()}
         is_quantized = self.settings.quant is not None
-        original = None if is_quantized and reason else self._expected(self.original, probe)
-        meaning = self._expected(self.optimized, probe) if is_quantized else original
-        assert meaning is not None
+        original = self._expected(self.original, Weights(self.original, self.checkpoint.read), probe)
+        meaning = self._expected(self.optimized, self.weights, probe) if is_quantized else original
         golden = pack(probe, meaning, windows)
         if reason is not None:
             return Certificate(status="not_run", reason=reason, reference="none"), golden
@@ -170,8 +174,7 @@ class _Job:
         require(certificate)
         return certificate, golden
 
-    def _expected(self, program: Program, probe: Probe) -> Expected:
-        weights = Weights(program, self.checkpoint.read)
+    def _expected(self, program: Program, weights: Weights, probe: Probe) -> Expected:
         return expected(program, weights, probe, lambda what: self.progress(what, 0, 0))
 
     def _text(self) -> Text | None:
