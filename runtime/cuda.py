@@ -123,6 +123,15 @@ class Cuda:
             raise ArtifactError(f"the GPU driver refuses {name} with code {code}")
 
 
+def missing_gpu() -> str | None:
+    """Why nothing can run on a GPU here; None where it can."""
+    try:
+        _driver()
+    except NoGpu as error:
+        return error.message
+    return None
+
+
 def _driver() -> ctypes.CDLL:
     try:
         driver = ctypes.CDLL(LIBRARY)

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
-import ml_dtypes
 import numpy as np
 
-from smelt.errors import ArtifactError
+from smelt.errors import ArtifactError, UnsupportedError
 from smelt.runtime.cuda import Cuda, Held
 from smelt.runtime.engine import Array
-from smelt.runtime.folder import Folder
-from smelt.runtime.manifest import FunctionSpec, Manifest
+from smelt.runtime.folder import Folder, open_folder
+from smelt.runtime.manifest import FunctionSpec, Manifest, StateSpec, require_features
+from smelt.runtime.shapes import NUMPY, bind, size_of
 
-NUMPY: dict[str, Any] = {
-    "f32": np.float32,
-    "f16": np.float16,
-    "bf16": ml_dtypes.bfloat16,
-    "i64": np.int64,
-    "i32": np.int32,
-    "i8": np.int8,
-    "u8": np.uint8,
-    "bool": np.bool_,
-}
-# TensorRT's names of the same
+PAST, PRESENT = "past.", "present."
+# TensorRT's names of dtypes, and ours
 DTYPES = {
     "FLOAT": "f32",
     "HALF": "f16",
@@ -59,25 +51,42 @@ class Plan(Protocol):
 class TensorRTEngine:
     """The engine protocol over built plans."""
 
-    def __init__(self, manifest: Manifest, plans: Mapping[str, Plan], memory: Memory) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        plans: Mapping[str, Plan],
+        memory: Memory,
+        *,
+        context: int | None = None,
+    ) -> None:
         self.manifest = manifest
         self._plans = plans
         self._memory = memory
         self._state: dict[str, Held] = {}
         self._past = 0
         self._chunk = int(manifest.options.get("chunk", "0"))
+        limits = [n for n in (context, manifest.context) if n]
+        self._limit = min(limits) if limits and self._has_past() else None
 
     def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a function; new tokens beyond what a profile takes run in several calls."""
         spec = self.manifest.function(function)
+        symbols = bind(spec, inputs, {"past": self._past})
         appends = any(self.manifest.slot(name).kind == "append" for name in spec.writes)
-        seq = _size(spec, inputs, "seq") if appends else 0
-        if not self._chunk or seq <= self._chunk:
-            return self._call(spec, inputs)
+        new = symbols.get("seq", 0) if appends else 0
+        if self._limit is not None and self._past + new > self._limit:
+            raise ArtifactError(
+                f"{self._past + new} tokens do not fit a context of {self._limit}",
+                hint="compile with a larger --context",
+            )
+        step = self._chunk or new
+        if new <= step:
+            return self._call(spec, inputs, symbols, new)
         parts: list[dict[str, Array]] = []
-        for start in range(0, seq, self._chunk):
-            stop = min(start + self._chunk, seq)
-            parts.append(self._call(spec, _part(spec, inputs, start, stop, self._past)))
+        for start in range(0, new, step):
+            size = min(step, new - start)
+            part = _part(spec, inputs, start, size, self._past)
+            parts.append(self._call(spec, part, symbols, size))
         return _joined(spec, parts)
 
     def reset(self) -> None:
@@ -96,14 +105,21 @@ class TensorRTEngine:
         """Drop the newest tokens so that ``past`` remain."""
         if not 0 <= past <= self._past:
             raise ArtifactError(f"rewind to {past} tokens, {self._past} are held")
-        if any(self.manifest.slot(name).kind != "append" for name in self._state):
-            raise ArtifactError("rewind: the model keeps state that cannot be undone")
-        self._edit(lambda array: array[:, :, :past])
+        if past == self._past:
+            return
+        for slot in map(self.manifest.slot, self._state):
+            if slot.kind != "append":
+                raise ArtifactError(f"rewind: state `{slot.name}` cannot be undone")
+            if slot.layout == "ring" and slot.window is not None and self._past > slot.window:
+                raise ArtifactError(
+                    f"rewind: ring `{slot.name}` holds {slot.window} of {self._past} tokens"
+                )
+        self._edit(lambda slot, array: array.take(range(past), _axis(slot)))
         self._past = past
 
     def reorder(self, rows: Array) -> None:
         """Row ``i`` of every slot becomes the old row ``rows[i]``."""
-        self._edit(lambda array: array[rows])
+        self._edit(lambda slot, array: array[rows])
 
     def read_state(self) -> dict[str, Array]:
         """Every slot, oldest token first, as f32."""
@@ -120,44 +136,47 @@ class TensorRTEngine:
             "activations": sum(size["activations"] for size in sizes),
         }
 
-    def _call(self, spec: FunctionSpec, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _call(
+        self, spec: FunctionSpec, inputs: Mapping[str, Array], symbols: Mapping[str, int], new: int
+    ) -> dict[str, Array]:
         """One run of the plan; reads and replaces state."""
-        batch = next(iter(inputs.values())).shape[0]
-        feeds = {name: self._memory.hold(np.asarray(array)) for name, array in inputs.items()}
+        plan = self._plans[spec.name]
+        feeds = {name: self._memory.hold(inputs[name]) for name in plan.inputs if name in inputs}
         for name in spec.reads:
             if name not in self._state:
-                self._state[name] = self._memory.hold(self._empty(name, batch))
-        states = {past_name(name): self._state[name] for name in spec.reads}
-        plan = self._plans[spec.name]
-        outputs = plan.run({n: h for n, h in (feeds | states).items() if n in plan.inputs})
+                self._state[name] = self._memory.hold(self._empty(name, symbols))
+        states = {PAST + name: self._state[name] for name in spec.reads}
+        outputs = plan.run(feeds | states)
         for held in feeds.values():
             self._memory.release(held)
         for name in spec.writes:
             old = self._state.pop(name, None)
             if old is not None:
                 self._memory.release(old)
-            self._state[name] = outputs.pop(present_name(name))
-        appended = [name for name in spec.writes if self.manifest.slot(name).kind == "append"]
-        self._past = max([self._state[name].shape[2] for name in appended], default=self._past)
+            self._state[name] = outputs.pop(PRESENT + name)
+        self._past += new
         results = {name: self._memory.fetch(held) for name, held in outputs.items()}
         for held in outputs.values():
             self._memory.release(held)
         return results
 
-    def _empty(self, name: str, batch: int) -> Array:
+    def _empty(self, name: str, symbols: Mapping[str, int]) -> Array:
         """What a slot holds before the first call."""
         slot = self.manifest.slot(name)
-        known = {"batch": batch, "past": 0}
-        shape = [known.get(size, -1) if isinstance(size, str) else size for size in slot.shape]
-        if -1 in shape:
-            raise ArtifactError(f"state slot `{name}` is read before a call has written it")
+        shape = [size_of(dim, {**symbols, "past": 0}) for dim in slot.shape]
+        if slot.kind == "append":
+            shape[_axis(slot)] = 0
         return np.zeros(shape, NUMPY[slot.dtype])
 
-    def _edit(self, change: Callable[[Array], Array]) -> None:
+    def _edit(self, change: Callable[[StateSpec, Array], Array]) -> None:
         """Change every slot on the host."""
         for name, held in self._state.items():
-            self._state[name] = self._memory.hold(change(self._memory.fetch(held)))
+            array = change(self.manifest.slot(name), self._memory.fetch(held))
+            self._state[name] = self._memory.hold(array)
             self._memory.release(held)
+
+    def _has_past(self) -> bool:
+        return any(slot.kind == "append" for slot in self.manifest.state)
 
 
 class TensorRTPlan:
@@ -188,7 +207,7 @@ class TensorRTPlan:
             context.set_tensor_address(name, held.address)
         outputs: dict[str, Held] = {}
         for name in self.outputs:
-            dtype = np.dtype(NUMPY[DTYPES[self._engine.get_tensor_dtype(name).name]])
+            dtype = NUMPY[DTYPES[self._engine.get_tensor_dtype(name).name]]
             shape = tuple(context.get_tensor_shape(name))
             outputs[name] = self._cuda.allocate(shape, dtype)
             context.set_tensor_address(name, outputs[name].address)
@@ -225,39 +244,41 @@ class TensorRTPlan:
         return self._contexts[profile]
 
 
-def open_tensorrt(folder: Folder) -> TensorRTEngine:
+def open_engine(path: Path | str, *, context: int | None = None, **options: Any) -> TensorRTEngine:
     """Open a TensorRT artifact; NoGpu where there is none, before anything large is read."""
+    if options:
+        raise UnsupportedError(f"the tensorrt target has no option `{sorted(options)[0]}`")
+    folder = open_folder(path)
     manifest = folder.manifest
+    if manifest.target != "tensorrt":
+        raise ArtifactError(f"target is {manifest.target}, wants tensorrt", place=str(path))
+    require_features(manifest, LIBRARIES, place=str(path))
     cuda = Cuda()
     library = manifest.options.get("library", "")
     if library not in LIBRARIES:
-        raise ArtifactError(
-            f"artifact names the library `{library[:40]}`, wants {sorted(LIBRARIES)}"
-        )
+        raise ArtifactError(f"library is `{library[:40]}`, wants one of {sorted(LIBRARIES)}")
     try:
         trt = import_module(library)
     except ImportError:
-        raise ArtifactError(
+        raise UnsupportedError(
             f"artifact needs {library} {manifest.options.get('version', '')}, it is not installed",
-            place=str(folder.path),
+            place=str(path),
             hint=f"pip install {library.replace('_', '-')}",
         ) from None
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     plans = {
-        f.name: TensorRTPlan(trt, runtime, _read(folder, f), cuda, f"{folder.path}: {f.file}")
+        f.name: TensorRTPlan(trt, runtime, _read(folder, f), cuda, f"{path}: {f.file}")
         for f in manifest.functions
     }
-    return TensorRTEngine(manifest, plans, cuda)
+    return TensorRTEngine(manifest, plans, cuda, context=context)
 
 
-def past_name(slot: str) -> str:
-    """The graph input that holds a slot before the call."""
-    return f"past.{slot}"
-
-
-def present_name(slot: str) -> str:
-    """The graph output that holds a slot after the call."""
-    return f"present.{slot}"
+def _axis(slot: StateSpec) -> int:
+    """The axis along which an append slot grows."""
+    for axis, dim in enumerate(slot.shape):
+        if isinstance(dim, str) and "past" in dim:
+            return axis
+    return 2
 
 
 def _read(folder: Folder, function: FunctionSpec) -> bytes:
@@ -268,41 +289,30 @@ def _read(folder: Folder, function: FunctionSpec) -> bytes:
     return folder.file(function.file).read_bytes()
 
 
-def _axes(shape: Sequence[int | str], name: str) -> list[int]:
-    """The axes whose size is this symbol."""
-    return [axis for axis, size in enumerate(shape) if size == name]
-
-
-def _size(spec: FunctionSpec, inputs: Mapping[str, Array], name: str) -> int:
-    """The size of a symbol, read off an input that has it."""
-    for tensor in spec.inputs:
-        for axis in _axes(tensor.shape, name):
-            return int(inputs[tensor.name].shape[axis])
-    return 0
-
-
 def _part(
-    spec: FunctionSpec, inputs: Mapping[str, Array], start: int, stop: int, past: int
+    spec: FunctionSpec, inputs: Mapping[str, Array], start: int, size: int, past: int
 ) -> dict[str, Array]:
-    """The inputs for new tokens ``start`` to ``stop``, and for all tokens up to them."""
+    """The inputs for ``size`` of the new tokens: axes of new tokens, and of all tokens up to them.
+
+    ``past`` counts the tokens before this part.
+    """
     part: dict[str, Array] = {}
     for tensor in spec.inputs:
         array = inputs[tensor.name]
-        for axis, size in enumerate(tensor.shape):
-            if size == "seq":
-                array = np.take(array, range(start, stop), axis)
-            elif isinstance(size, str) and size.replace(" ", "") == "past+seq":
-                array = np.take(array, range(past - start + stop), axis)
+        for axis, dim in enumerate(tensor.shape):
+            if dim == "seq":
+                array = array.take(range(start, start + size), axis)
+            elif isinstance(dim, str) and dim.replace(" ", "") == "past+seq":
+                array = array.take(range(past + size), axis)
         part[tensor.name] = array
     return part
 
 
 def _joined(spec: FunctionSpec, parts: list[dict[str, Array]]) -> dict[str, Array]:
     """Outputs of consecutive calls, joined along their new tokens; others are the last call's."""
-    if len(parts) == 1:
-        return parts[0]
     result = dict(parts[-1])
     for tensor in spec.outputs:
-        for axis in _axes(tensor.shape, "seq"):
+        if "seq" in tensor.shape:
+            axis = tensor.shape.index("seq")
             result[tensor.name] = np.concatenate([part[tensor.name] for part in parts], axis)
     return result

@@ -1,4 +1,4 @@
-"""From an ONNX artifact in the standard dialect to a TensorRT artifact."""
+"""From ONNX graphs in the standard dialect to TensorRT engines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from smelt.backends.tensorrt.profiles import Range, profiles
 from smelt.errors import UnsupportedError
-from smelt.runtime.manifest import Manifest
+from smelt.runtime.manifest import FunctionSpec, Symbol
 
 # What tensorrt_rtx is asked to build for: its fp32 matrix products need Ampere or later.
 PORTABLE = ("SM80", "SM86", "SM89", "SM120")
@@ -26,8 +26,19 @@ class Options:
 
     library: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
     compute: tuple[str, ...] = PORTABLE
+    context: int | None = None
     max_batch: int = 4
     chunk: int = 512
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What the manifest says about the engines."""
+
+    functions: tuple[FunctionSpec, ...]
+    options: dict[str, str]
+    requires: tuple[str, ...]
+    engine_bytes: int
 
 
 def check(graphs: Mapping[str, Path], options: Options = Options()) -> str:
@@ -36,16 +47,22 @@ def check(graphs: Mapping[str, Path], options: Options = Options()) -> str:
     return f"{result['library']} {result['version']}"
 
 
-def emit(source: Path, manifest: Manifest, out: Path, options: Options = Options()) -> Manifest:
-    """Build one engine in ``out`` for each function of the ONNX artifact in ``source``.
+def emit(
+    source: Path,
+    functions: Sequence[FunctionSpec],
+    symbols: Sequence[Symbol],
+    out: Path,
+    options: Options = Options(),
+) -> Emitted:
+    """Build one engine in ``out`` for each function, from standard-dialect graphs in ``source``.
 
-    ``manifest`` is the ONNX artifact's; the result is the one of the TensorRT artifact.
-    Coverage of all graphs is decided before anything is built.
+    Coverage of all graphs is decided before anything is built; UnsupportedError names what is
+    missing. ``symbols`` bound the sizes of the profiles.
     """
-    graphs = {f.name: source / (f.file or f"{f.name}.onnx") for f in manifest.functions}
+    graphs = {f.name: source / (f.file or f"{f.name}.onnx") for f in functions}
     files = {name: f"{name}.engine" for name in graphs}
-    ranges = profiles(manifest, max_batch=options.max_batch, chunk=options.chunk)
     engines = {name: out / file for name, file in files.items()}
+    ranges = profiles(symbols, options.context, max_batch=options.max_batch, chunk=options.chunk)
     result = _work(graphs, engines, ranges, options, check_only=False)
     portable = result["library"] == "tensorrt_rtx"
     kept = {
@@ -55,16 +72,11 @@ def emit(source: Path, manifest: Manifest, out: Path, options: Options = Options
         "chunk": str(ranges[0]["seq"].high if len(ranges) > 1 else 0),
         "profiles": json.dumps([{n: astuple(r) for n, r in p.items()} for p in ranges]),
     }
-    return manifest.model_copy(
-        update={
-            "target": "tensorrt",
-            "dialect": None,
-            "functions": tuple(
-                f.model_copy(update={"file": files[f.name]}) for f in manifest.functions
-            ),
-            "options": kept,
-            "requires": (result["library"],),
-        }
+    return Emitted(
+        tuple(f.model_copy(update={"file": files[f.name]}) for f in functions),
+        kept,
+        (result["library"],),
+        sum(engine["bytes"] for engine in result["engines"].values()),
     )
 
 

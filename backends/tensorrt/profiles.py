@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
 from smelt.errors import SmeltError, UnsupportedError
 from smelt.ir.dims import Dim, Size, evaluate, parse_size
-from smelt.runtime.manifest import Manifest
+from smelt.runtime.manifest import Symbol
 
 # What an engine is tuned for where the bounds allow it; other symbols are tuned for their maximum.
 TUNED = {"batch": 1, "seq": 128, "source": 128, "past": 0}
@@ -26,14 +26,15 @@ class Range:
 Profile = Mapping[str, Range]
 
 
-def profiles(manifest: Manifest, *, max_batch: int, chunk: int) -> list[dict[str, Range]]:
+def profiles(
+    symbols: Iterable[Symbol], context: int | None, *, max_batch: int, chunk: int
+) -> list[dict[str, Range]]:
     """Ranges of all symbols: one profile, or prefill and decode where there is a past.
 
     ``chunk`` is the most new tokens that one call takes when there is a past; a longer prompt
     runs in several calls, so the engine's memory does not grow with the context.
     """
-    bounds = {symbol.name: (symbol.min, symbol.max) for symbol in manifest.symbols}
-    context = manifest.context
+    bounds = {symbol.name: (symbol.min, symbol.max) for symbol in symbols}
 
     def tuned(name: str, low: int, high: int) -> Range:
         return Range(low, min(max(TUNED.get(name, high), low), high), high)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from smelt.runtime.manifest import FunctionSpec, Manifest, Source, StateSpec, Symbol, TensorSpec
-from smelt.runtime.tensorrt_engine import past_name, present_name
+from smelt.runtime.tensorrt_engine import PAST, PRESENT
 
 Described: TypeAlias = tuple[str, list[int | str]]
 
@@ -119,8 +119,8 @@ def decoder(path: Path) -> Manifest:
     g = Graph()
     x = g.add("Gather", g.weight(VOCAB, WIDTH), "input_ids")
     q, k, v = heads(g, x), heads(g, x), heads(g, x)
-    k = g.add("Concat", past_name("k"), k, out=present_name("k"), axis=2)
-    v = g.add("Concat", past_name("v"), v, out=present_name("v"), axis=2)
+    k = g.add("Concat", PAST + "k", k, out=PRESENT + "k", axis=2)
+    v = g.add("Concat", PAST + "v", v, out=PRESENT + "v", axis=2)
     zero, one = g.const(np.int64(0)), g.const(np.int64(1))
     new, total = length(g, "input_ids"), length(g, "attention_mask")
     row = g.add("Add", g.add("Range", zero, new, one), g.add("Sub", total, new))
@@ -135,8 +135,8 @@ def decoder(path: Path) -> Manifest:
     present: Described = ("f32", ["batch", HEADS, "past + seq", DIM])
     g.save(
         path,
-        {"input_ids": ids, "attention_mask": all_ids, past_name("k"): past, past_name("v"): past},
-        {"logits": logits, present_name("k"): present, present_name("v"): present},
+        {"input_ids": ids, "attention_mask": all_ids, PAST + "k": past, PAST + "v": past},
+        {"logits": logits, PRESENT + "k": present, PRESENT + "v": present},
     )
     function = FunctionSpec(
         name="main",

@@ -11,10 +11,10 @@ import pytest
 from smelt.backends.tensorrt.emit import Options, check, emit
 from smelt.backends.tensorrt.profiles import Range, axis_range, profiles
 from smelt.errors import UnsupportedError
-from smelt.runtime.cuda import Cuda, NoGpu
+from smelt.runtime.cuda import NoGpu, missing_gpu
 from smelt.runtime.folder import FolderWriter, open_folder
 from smelt.runtime.manifest import Manifest
-from smelt.runtime.tensorrt_engine import open_tensorrt
+from smelt.runtime.tensorrt_engine import open_engine
 from tests.tensorrt.graphs import (
     DIM,
     HEADS,
@@ -28,7 +28,14 @@ from tests.tensorrt.graphs import (
     mask,
 )
 
-RTX = Options(library="tensorrt_rtx")
+RTX = Options(library="tensorrt_rtx", context=64)
+
+
+def compiled(folder: Path, source: Manifest, out: Path) -> Manifest:
+    """Build engines, and describe them as the driver does."""
+    built = emit(folder, source.functions, source.symbols, out, RTX)
+    told = {"functions": built.functions, "options": built.options, "requires": built.requires}
+    return source.model_copy(update={"target": "tensorrt", **told})
 
 
 @pytest.mark.parametrize("graph", [encoder, decoder])
@@ -36,7 +43,7 @@ def test_engine_is_built_without_a_gpu(graph: Callable[[Path], Manifest], tmp_pa
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     source = graph(tmp_path / "main.onnx")
     with FolderWriter(tmp_path / "out") as writer:
-        built = writer.seal(emit(tmp_path, source, writer.path, RTX))
+        built = writer.seal(compiled(tmp_path, source, writer.path))
     assert open_folder(tmp_path / "out").manifest == built
     assert (built.target, built.requires) == ("tensorrt", ("tensorrt_rtx",))
     assert [entry.path for entry in built.files] == ["main.engine"]
@@ -55,23 +62,19 @@ def test_fp32_attention_op_builds(tmp_path: Path) -> None:
     hidden: Described = ("f32", ["batch", HEADS, "seq", DIM])
     inputs = {"input_ids": ids, "attention_mask": ids}
     g.save(tmp_path / "main.onnx", inputs, {"last_hidden_state": hidden})
-    emit(tmp_path, source, tmp_path, RTX)
+    compiled(tmp_path, source, tmp_path)
     assert (tmp_path / "main.engine").stat().st_size > 10_000
 
 
 def test_without_a_gpu_the_artifact_says_so(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
-    try:
-        Cuda()
-    except NoGpu:
-        pass
-    else:
+    if missing_gpu() is None:
         pytest.skip("this machine has a GPU")
     source = encoder(tmp_path / "main.onnx")
     with FolderWriter(tmp_path / "out") as writer:
-        writer.seal(emit(tmp_path, source, writer.path, RTX))
+        writer.seal(compiled(tmp_path, source, writer.path))
     with pytest.raises(NoGpu, match="not run: no GPU"):
-        open_tensorrt(open_folder(tmp_path / "out"))
+        open_engine(tmp_path / "out")
 
 
 def test_uncovered_nodes_are_named(tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ def test_a_missing_library_is_named(tmp_path: Path) -> None:
 
 
 def test_profiles_of_a_decoder(tmp_path: Path) -> None:
-    prefill, decode = profiles(decoder(tmp_path / "main.onnx"), max_batch=2, chunk=16)
+    prefill, decode = profiles(decoder(tmp_path / "main.onnx").symbols, 64, max_batch=2, chunk=16)
     assert prefill["seq"] == Range(1, 16, 16)
     assert prefill["past"] == Range(0, 0, 63)
     assert decode["seq"] == Range(1, 1, 1)
@@ -107,7 +110,7 @@ def test_profiles_of_a_decoder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["frames", "seq.real", "unknown + seq"])
 def test_an_axis_without_bounds_is_refused(text: str, tmp_path: Path) -> None:
-    (ranges,) = profiles(encoder(tmp_path / "main.onnx"), max_batch=2, chunk=16)
+    (ranges,) = profiles(encoder(tmp_path / "main.onnx").symbols, 64, max_batch=2, chunk=16)
     with pytest.raises(UnsupportedError) as raised:
         axis_range(text, ranges, "x axis 1")
     assert raised.value.place == "x axis 1"
