@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from smelt.errors import UnsupportedError
 from smelt.ir.materialize import Weights
@@ -99,6 +99,44 @@ def _torch_name() -> str:
     return f"torch {torch.__version__}"
 
 
+def _onnx(dialect: Literal["standard", "ort"]) -> Target:
+    def keep() -> Collection[str]:
+        from smelt.backends.onnx.table import composites
+
+        return composites(dialect)
+
+    def emit(
+        writer: Writer,
+        program: Program,
+        weights: Weights,
+        manifest: Manifest,
+        files: Mapping[str, bytes],
+        progress: Progress,
+    ) -> Manifest:
+        from smelt.backends.onnx.artifact import told
+        from smelt.backends.onnx.emit import Options, emit
+
+        done = _counter(progress, "write weights")
+        emitted = emit(program, weights, writer.path, Options(dialect), progress=done)
+        return _with_companions(writer, told(manifest, emitted), files)
+
+    return Target(
+        "onnx", dialect, f"onnx-{dialect}", keep, _folder_writer, emit, _onnx_open, _onnx_name
+    )
+
+
+def _onnx_open(path: Path, **options: Any) -> Engine:
+    from smelt.runtime.onnx_engine import open_engine
+
+    return open_engine(path, **options)
+
+
+def _onnx_name() -> str:
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
 def _counter(progress: Progress, what: str) -> Callable[[str, int], None]:
     total = 0
 
@@ -114,6 +152,8 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ("torch", None): Target(
         "torch", None, "torch", _torch_keep, _folder_writer, _torch_emit, _torch_open, _torch_name
     ),
+    ("onnx", "standard"): _onnx("standard"),
+    ("onnx", "ort"): _onnx("ort"),
 }
 
 
