@@ -31,6 +31,12 @@ SMELT_INLINE Vf Exp(Vf x) {
   return IfLess(x, Set1(-104.0f), Zero(), p);
 }
 
+// Exactly 1 or -1 beyond the limit: a unit in the last place, times a large gelu input, would show.
+SMELT_INLINE Vf Saturate(Vf x, float limit, Vf y) {
+  y = IfLess(Set1(limit), x, Set1(1.0f), y);
+  return IfLess(x, Set1(-limit), Set1(-1.0f), y);
+}
+
 // Eigen's rational approximations of tanh and erf.
 SMELT_INLINE Vf Tanh(Vf x) {
   const Vf c = Clamp(x, -7.90531110763549805f, 7.90531110763549805f);
@@ -46,7 +52,7 @@ SMELT_INLINE Vf Tanh(Vf x) {
   q = Fma(q, s, Set1(1.18534705686654e-04f));
   q = Fma(q, s, Set1(2.26843463243900e-03f));
   q = Fma(q, s, Set1(4.89352518554385e-03f));
-  return IfLess(Abs(x), Set1(0.0004f), x, p / q);
+  return IfLess(Abs(x), Set1(0.0004f), x, Saturate(x, 7.9f, p / q));
 }
 
 SMELT_INLINE Vf Erf(Vf x) {
@@ -64,7 +70,7 @@ SMELT_INLINE Vf Erf(Vf x) {
   q = Fma(q, s, Set1(-1.68282697438203e-03f));
   q = Fma(q, s, Set1(-7.37332916720468e-03f));
   q = Fma(q, s, Set1(-1.42647390514189e-02f));
-  return p / q;
+  return Saturate(x, 3.92f, p / q);
 }
 
 // log(1 + u) for u of [0, 1]: 2 atanh(u / (2 + u)).
