@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from smelt.errors import CheckpointError, SpecError
+from smelt.errors import CheckpointError, SmeltError, SpecError
 from smelt.frontend.config import Config
 from smelt.frontend.scope import Scope, Shapes
 from smelt.frontend.spec.evaluate import Evaluator
-from smelt.frontend.spec.library import load, resolve
+from smelt.frontend.spec.library import keys_named, load, resolve
 from smelt.frontend.spec.syntax import Module
 from smelt.frontend.tasks import TASKS, Contract, Task, supported
 from smelt.ir.program import Bound, Function, Program
@@ -54,14 +55,20 @@ def build(
     scope.rename = evaluator.value("rename", ())
     chosen = choose_task(evaluator, config, task, module)
     functions = {c.function: _function(evaluator, c) for c in chosen.functions}
-    view.refuse_unread(model_type, evaluator.value("ignores", ()))
+    entries = [c.entry for t in TASKS.values() for c in t.functions]
+    considered = keys_named(evaluator.definitions, entries)
+    view.refuse_unread(model_type, (*considered, *evaluator.value("ignores", ())))
     longest = context or _context(config)
     bounds = dict(DEFAULT_BOUNDS)
     if longest:
         bounds |= {"seq": Bound(1, longest), "past": Bound(0, longest), "source": Bound(1, longest)}
     used = {s for f in functions.values() for t in f.nodes() for s in _symbols(t)}
     symbols = {name: bound for name, bound in bounds.items() if name in used}
-    return Program(model_type or module.source.name, chosen.name, functions, scope.slots, symbols)
+    name = model_type or module.source.name.removesuffix(".arch")
+    program = Program(name, chosen.name, functions, scope.slots, symbols)
+    if shapes is not None:
+        _refuse_unread(program, evaluator, config)
+    return program
 
 
 def choose_task(
@@ -82,7 +89,9 @@ def choose_task(
     for architecture in architectures:
         fits = [t for t in offered if any(architecture.endswith(end) for end in t.architectures)]
         if fits:
-            return max(fits, key=lambda t: max(len(e) for e in t.architectures if architecture.endswith(e)))
+            return max(
+                fits, key=lambda t: max(len(e) for e in t.architectures if architecture.endswith(e))
+            )
     if not architectures and len(offered) == 1:
         return offered[0]
     raise SpecError(
@@ -97,7 +106,9 @@ def _function(evaluator: Evaluator, contract: Contract) -> Function:
     scope.begin(contract, sizes)
     result = evaluator.entry(contract.entry)
     results = result if isinstance(result, tuple) else (result,)
-    outputs = tuple((n, t) for n, t in zip(contract.outputs, results, strict=False) if t is not None)
+    outputs = tuple(
+        (n, t) for n, t in zip(contract.outputs, results, strict=False) if t is not None
+    )
     if len(results) > len(contract.outputs) or not all(isinstance(t, Tensor) for _, t in outputs):
         raise SpecError(
             f"`{contract.entry}` gives {len(results)} results, the task has {', '.join(contract.outputs)}"
@@ -113,7 +124,9 @@ def _names(size: str) -> list[str]:
 def _symbols(node: Tensor) -> set[str]:
     result = node.result
     types = (result,) if not hasattr(result, "items") else result.items
-    return {s for t in types for size in t.shape if not isinstance(size, int) for s in size.symbols()}
+    return {
+        s for t in types for size in t.shape if not isinstance(size, int) for s in size.symbols()
+    }
 
 
 def _context(config: Mapping[str, Any]) -> int | None:
@@ -121,11 +134,58 @@ def _context(config: Mapping[str, Any]) -> int | None:
     return next((int(config[k]) for k in keys if config.get(k)), None)
 
 
-def unread_tensors(program: Program, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """The checkpoint's tensors that the program never reads, by name and shape."""
-    used: set[str] = set()
+def _refuse_unread(program: Program, evaluator: Evaluator, config: Mapping[str, Any]) -> None:
+    """CheckpointError for tensors that neither this task nor another task of the spec reads."""
+    scope = evaluator.scope
+    assert scope.shapes is not None
+    patterns = evaluator.value("ignores_tensors", ())
+    left = {
+        name: shape
+        for name, shape in unread_tensors(program, scope.shapes).items()
+        if not any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    if left:
+        elsewhere = _other_heads(program.task, evaluator, config)
+        left = {name: shape for name, shape in left.items() if name not in elsewhere}
+    if not left:
+        return
+    shown = [f"`{name}` {list(shape)}" for name, shape in list(left.items())[:8]]
+    more = f" and {len(left) - 8} more" if len(left) > 8 else ""
+    raise CheckpointError(
+        f"the spec of {program.model_type} never reads {', '.join(shown)}{more}",
+        hint="a spec reads every tensor, or names it in `ignores_tensors` if it changes nothing",
+    )
+
+
+def _other_heads(task: str, evaluator: Evaluator, config: Mapping[str, Any]) -> set[str]:
+    """Names that the spec's other tasks read: a classifier is no fault when features are wanted."""
+    found: set[str] = set()
+    for other in supported(set(evaluator.definitions)):
+        if other.name == task:
+            continue
+        scope = Scope(Config(config), evaluator.scope.dtype, rename=evaluator.scope.rename)
+        elsewhere = Evaluator(evaluator.definitions, scope.config, scope)
+        try:
+            functions = {c.function: _function(elsewhere, c) for c in other.functions}
+        except SmeltError:
+            continue  # this config lacks what that task needs
+        program = Program("", other.name, functions, scope.slots, {})
+        for name in _names_read(program):
+            found.update(scope.candidates(name))
+    return found
+
+
+def _names_read(program: Program) -> set[str]:
+    """The checkpoint's names of all parameters, each expert's on its own."""
+    names: set[str] = set()
     for name, node in program.parameters().items():
         count = node.type.shape[0] if "*" in name else 1
         assert isinstance(count, int)
-        used.update(name.replace("*", str(i)) for i in range(count))
+        names.update(name.replace("*", str(i)) for i in range(count))
+    return names
+
+
+def unread_tensors(program: Program, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """The checkpoint's tensors that the program never reads, by name and shape."""
+    used = _names_read(program)
     return {name: shape for name, shape in shapes.items() if name not in used}

@@ -14,12 +14,12 @@ from smelt.errors import UnsupportedError
 #: Keys that change what a model computes. One of these, set and never read, stops the build.
 MEANINGFUL = frozenset(
     """
-    activation_function act_fn alibi attention_bias attention_chunk_size attention_k_eq_v
+    activation_function act_fn add_cross_attention alibi attention_bias attention_chunk_size attention_k_eq_v
     attn_logit_softcapping attn_output_gate
     attn_type clip_qkv conv_bias cross_attention_hidden_size decoder_layers dense_act_fn
     do_layer_norm_before embedding_multiplier embedding_size encoder_layers encoder_no_repeat_ngram_size
     experts_per_token ffn_activation ffn_dim final_logit_softcapping final_logit_softcap head_dim hidden_act
-    hidden_activation hidden_activation_function interleave_moe_layer_step is_gated_act kv_lora_rank
+    hidden_activation hidden_activation_function interleave_moe_layer_step is_decoder is_gated_act kv_lora_rank
     layer_types layerwise_no_repeat lm_head_bias local_attention logit_scale logits_scaling mlp_bias
     moe_intermediate_size moe_layer_freq mrope_section multi_query n_shared_experts new_decoder_architecture
     no_rope_layers norm_topk_prob normalize_before num_experts num_experts_per_tok num_key_value_heads
@@ -55,6 +55,9 @@ class Config:
             return self._nested[key]
         return _frozen(value)
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def keys(self) -> tuple[str, ...]:
         return tuple(self._values)
 
@@ -64,7 +67,10 @@ class Config:
         return dict(self._values)
 
     def refuse_unread(self, model_type: str, known: tuple[str, ...] = ()) -> None:
-        """UnsupportedError for a meaning-changing key that is set and that the spec never read."""
+        """UnsupportedError for a meaning-changing key that is set and that the spec never considered.
+
+        ``known``: keys that the spec declares harmless, or that its equations mention in a branch not taken.
+        """
         for key in sorted(self._values.keys() & MEANINGFUL - self.read - set(known)):
             value = _frozen(self._values[key])
             if any(value == off and type(value) is type(off) for off in _OFF):

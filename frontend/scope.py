@@ -33,12 +33,15 @@ class Scope:
     inputs: dict[str, Tensor] = field(default_factory=dict)
     used_inputs: set[str] = field(default_factory=set)
     path: str = ""
+    #: Whether the current function goes on where the call before it ended.
+    continues: bool = False
     #: Expert indices [rows, chosen] while the body of an expert is built: weights are then stacked.
     experts: tuple[Tensor, int] | None = None
 
     def begin(self, contract: Contract, sizes: Mapping[str, Size]) -> None:
         """Start a function: declare its inputs; ``sizes`` gives sizes that the spec fixes by name."""
         self.inputs, self.used_inputs, self.writes = {}, set(), {}
+        self.continues = contract.continues
         for port in contract.inputs:
             shape = tuple(substitute(parse_size(size), sizes) for size in port.sizes)
             kind = Type(shape, self.dtype if port.dtype.is_float else port.dtype)
@@ -64,7 +67,9 @@ class Scope:
     def param(self, name: str, shape: tuple[Size, ...]) -> Tensor:
         """The parameter ``path.name``, by the name that the checkpoint has for it."""
         if not all(isinstance(size, int) and size > 0 for size in shape):
-            raise SpecError(f"parameter `{name}` has shape {list(map(str, shape))}, wants positive sizes")
+            raise SpecError(
+                f"parameter `{name}` has shape {list(map(str, shape))}, wants positive sizes"
+            )
         full = f"{self.path}.{name}" if self.path else name
         fixed = tuple(int(size) for size in shape if isinstance(size, int))
         if "*" in full:
@@ -76,16 +81,23 @@ class Scope:
             stored = self._stored(full, fixed, 1)
         return ops.param(name=stored, type=Type(fixed, self.dtype))
 
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint has ``path.name`` under any of its names."""
+        full = f"{self.path}.{name}" if self.path else name
+        return self.shapes is None or any(c in self.shapes for c in self.candidates(full))
+
     def _stored(self, name: str, shape: tuple[int, ...], count: int) -> str:
         if self.shapes is None:
             return name
-        candidates = self._candidates(name)
+        candidates = self.candidates(name)
         found = next((c for c in candidates if c in self.shapes), None)
         if found is None:
             near = difflib.get_close_matches(name, self.shapes, 1)
             raise CheckpointError(
                 f"the checkpoint has no tensor `{name}` {list(shape)}",
-                hint=f"the nearest name is `{near[0]}` {list(self.shapes[near[0]])}" if near else None,
+                hint=f"the nearest name is `{near[0]}` {list(self.shapes[near[0]])}"
+                if near
+                else None,
             )
         if tuple(self.shapes[found]) != shape:
             raise CheckpointError(
@@ -93,7 +105,7 @@ class Scope:
             )
         return found
 
-    def _candidates(self, name: str) -> list[str]:
+    def candidates(self, name: str) -> list[str]:
         """The name, and each other name that the spec's rename table allows, one pair at a time."""
         names = [name]
         for canonical, stored in self.rename:
@@ -138,7 +150,9 @@ class Scope:
     def _declare(self, slot: Slot) -> None:
         known = self.slots.setdefault(slot.name, slot)
         if known != slot:
-            raise SpecError(f"slot `{slot.name}` is {known.type} and {slot.type}", hint="give it a name")
+            raise SpecError(
+                f"slot `{slot.name}` is {known.type} and {slot.type}", hint="give it a name"
+            )
 
 
 def _restar(pattern: str, found: str) -> str:

@@ -23,12 +23,17 @@ class Port:
 
 @dataclass(frozen=True)
 class Contract:
-    """One function of a task: the spec's entry that gives it, its inputs, its outputs in order."""
+    """One function of a task: the spec's entry that gives it, its inputs, its outputs in order.
+
+    ``continues``: a call goes on where the one before it ended, so caches are kept. Without it the text
+    is all there, and what a spec caches is used and forgotten.
+    """
 
     function: str
     entry: str
     inputs: tuple[Port, ...]
     outputs: tuple[str, ...]
+    continues: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ _ENCODER = (
     _ints("attention_mask", "batch", "seq"),
     _ints("token_type_ids", "batch", "seq"),
 )
+_CHOICES = tuple(Port(p.name, p.dtype, ("batch", "choices", "seq")) for p in _ENCODER)
 _PIXELS = (_floats("pixel_values", "batch", "channels", "height", "width"),)
 _TEXT_SOURCE = (
     _ints("input_ids", "batch", "source"),
@@ -76,41 +82,39 @@ def _single(name: str, inputs: tuple[Port, ...], outputs: tuple[str, ...], *endi
     return Task(name, (Contract("main", name, inputs, outputs),), endings)
 
 
-def _double(name: str, source: tuple[Port, ...], target: tuple[Port, ...], *endings: str) -> Task:
+def _double(
+    name: str, source: tuple[Port, ...], target: tuple[Port, ...], output: str, *endings: str
+) -> Task:
     encoder = Contract("encoder", f"{name}_encoder", source, ("last_hidden_state",))
-    decoder = Contract("decoder", f"{name}_decoder", target, ("logits",))
+    decoder = Contract("decoder", f"{name}_decoder", target, (output,), continues=True)
     return Task(name, (encoder, decoder), endings)
 
 
+#: Of two tasks whose endings fit equally well, the first one is meant.
 _ALL = (
-    _single("causal_lm", _DECODER, ("logits",), "ForCausalLM", "LMHeadModel", "LMHead"),
-    _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM"),
-    _single("pretraining", _ENCODER, ("prediction_logits", "seq_relationship_logits"), "ForPreTraining"),
-    _single(
-        "sequence_classification", _ENCODER, ("logits",), "ForSequenceClassification"
+    Task(
+        "causal_lm",
+        (Contract("main", "causal_lm", _DECODER, ("logits",), continues=True),),
+        ("ForCausalLM", "LMHeadModel", "LMHead"),
     ),
+    _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM"),
+    _single(
+        "pretraining", _ENCODER, ("prediction_logits", "seq_relationship_logits"), "ForPreTraining"
+    ),
+    _single("sequence_classification", _ENCODER, ("logits",), "ForSequenceClassification"),
     _single("token_classification", _ENCODER, ("logits",), "ForTokenClassification"),
     _single("question_answering", _ENCODER, ("start_logits", "end_logits"), "ForQuestionAnswering"),
     _single("next_sentence_prediction", _ENCODER, ("logits",), "ForNextSentencePrediction"),
-    Task(
-        "multiple_choice",
-        (
-            Contract(
-                "main",
-                "multiple_choice",
-                tuple(Port(p.name, p.dtype, ("batch", "choices", "seq")) for p in _ENCODER),
-                ("logits",),
-            ),
-        ),
-        ("ForMultipleChoice",),
-    ),
-    _double("seq2seq_lm", _TEXT_SOURCE, _TEXT_TARGET, "ForConditionalGeneration"),
-    _double("speech_seq2seq", _SPEECH_SOURCE, _SPEECH_TARGET, "ForConditionalGeneration"),
+    _single("multiple_choice", _CHOICES, ("logits",), "ForMultipleChoice"),
+    _double("seq2seq_lm", _TEXT_SOURCE, _TEXT_TARGET, "logits", "ForConditionalGeneration"),
+    _double("seq2seq_features", _TEXT_SOURCE, _TEXT_TARGET, "last_hidden_state", "Model"),
+    _double("speech_seq2seq", _SPEECH_SOURCE, _SPEECH_TARGET, "logits", "ForConditionalGeneration"),
+    _double("speech_features", _SPEECH_SOURCE, _SPEECH_TARGET, "last_hidden_state", "Model"),
+    _single("audio_classification", _SPEECH_SOURCE, ("logits",), "ForAudioClassification"),
+    _single("audio_features", _SPEECH_SOURCE, _HIDDEN, "Encoder"),
     _single("image_classification", _PIXELS, ("logits",), "ForImageClassification"),
     _single("image_features", _PIXELS, _HIDDEN, "Model"),
     _single("feature_extraction", _ENCODER, _HIDDEN, "EncoderModel", "Model"),
-    _single("decoder_features", _DECODER, ("last_hidden_state",), "Model"),
-    _single("audio_features", _SPEECH_SOURCE, _HIDDEN, "Model"),
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}

@@ -1,4 +1,4 @@
-"""Repetition, sizes, and mixtures of experts."""
+"""Repetition, choices, constants, and mixtures of experts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,15 @@ def repeat(e: Evaluator, count: int, block: Any, *state: Any, start: int = 0, **
 
 
 @layer
-def size(e: Evaluator, x: Tensor, axis: int) -> Size:
-    """The size of an axis: a number, or a symbolic size."""
-    return x.shape[axis]
+def default(e: Evaluator, value: Any, otherwise: Any) -> Any:
+    """The value, or ``otherwise`` when config.json lacks it (``or`` would replace 0 and False too)."""
+    return otherwise if value is None else value
+
+
+@layer
+def has(e: Evaluator, name: str) -> bool:
+    """Whether the checkpoint has the parameter ``name`` here; yes when no checkpoint is at hand."""
+    return e.scope.has(name)
 
 
 @layer

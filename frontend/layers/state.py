@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 @layer
 def cache(e: Evaluator, x: Tensor, name: str, window: int | None = None, axis: int = 2) -> Tensor:
-    """Append x to the cache ``name`` here and give all of it, oldest first."""
+    """Append x to the cache ``name`` here and give all of it, oldest first.
+
+    In a task that sees a whole text at once that is x itself.
+    """
     if window is not None and (not isinstance(window, int) or window < 1):
         raise SpecError(f"window is {window!r}, wants a positive number of tokens or None")
-    return e.scope.append(name, x, axis, window)
+    return e.scope.append(name, x, axis, window) if e.scope.continues else x
 
 
 @layer

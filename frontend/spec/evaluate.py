@@ -131,7 +131,9 @@ class Evaluator:
     ) -> dict[str, Any]:
         parameters = function.parameters
         if len(args) > len(parameters):
-            raise SpecError(f"`{function.name}` takes {len(parameters)} arguments, gets {len(args)}")
+            raise SpecError(
+                f"`{function.name}` takes {len(parameters)} arguments, gets {len(args)}"
+            )
         names = dict(zip(parameters, args, strict=False))
         for name, value in kwargs.items():
             if name not in parameters or name in names:
@@ -171,7 +173,9 @@ class Evaluator:
         if definition.name not in self._values:
             if definition.name in self._pending:
                 circle = " → ".join((*self._pending, definition.name))
-                raise definition.source.error(definition.node, f"definitions go in a circle: {circle}")
+                raise definition.source.error(
+                    definition.node, f"definitions go in a circle: {circle}"
+                )
             self._pending.append(definition.name)
             path, self.scope.path = self.scope.path, ""
             try:
@@ -281,7 +285,9 @@ class Evaluator:
             return symbol(name)
         known = [*frame.names, *self.definitions, *self.scope.inputs]
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean `{near[0]}`?" if near else f"inputs here: {', '.join(self.scope.inputs)}"
+        hint = (
+            f"did you mean `{near[0]}`?" if near else f"inputs here: {', '.join(self.scope.inputs)}"
+        )
         raise SpecError(f"unknown name `{name}`", hint=hint)
 
     def _invoke(
@@ -305,7 +311,11 @@ class Evaluator:
             return OPS[name](*args, **kwargs)
         known = [*self.definitions, *LAYERS, *(OPS.keys() - _INTERNAL)]
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean `{near[0]}`?" if near else "see docs/spec-language.md for what can be called"
+        hint = (
+            f"did you mean `{near[0]}`?"
+            if near
+            else "see docs/spec-language.md for what can be called"
+        )
         raise SpecError(f"unknown function `{name}`", hint=hint)
 
 

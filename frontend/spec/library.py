@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +23,9 @@ def builtin(model_type: str) -> Module:
     if not model_type.replace("_", "").replace("-", "").isalnum() or not path.is_file():
         near = difflib.get_close_matches(model_type, names(), 1)
         hint = f"did you mean `{near[0]}`?" if near else "write a spec and pass it with --spec FILE"
-        raise SpecError(f"no spec for model type `{model_type}`", place=str(LIBRARY.name), hint=hint)
+        raise SpecError(
+            f"no spec for model type `{model_type}`", place=str(LIBRARY.name), hint=hint
+        )
     return parse_file(path)
 
 
@@ -41,6 +45,28 @@ def resolve(module: Module) -> dict[str, Definition]:
     for parent in _lineage(module, ()):
         merged |= parent.definitions
     return merged
+
+
+def keys_named(definitions: Mapping[str, Definition], entries: Iterable[str]) -> set[str]:
+    """The keys of config.json's top level that the equations behind some entries name.
+
+    A key counts in a branch not taken too: to decide about a key is to have considered it.
+    """
+    keys: set[str] = set()
+    seen: set[str] = set()
+    left = [name for name in entries if name in definitions]
+    while left:
+        name = left.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in ast.walk(definitions[name].node):
+            match node:
+                case ast.Attribute(value=ast.Name(id="config"), attr=key):
+                    keys.add(key)
+                case ast.Name(id=other) if other in definitions:
+                    left.append(other)
+    return keys
 
 
 def _lineage(module: Module, seen: tuple[str, ...]) -> list[Module]:

@@ -88,7 +88,9 @@ def parse_file(path: Path) -> Module:
     """Parse one `.arch` file; SpecError with place, caret and hint for all that is outside the grammar."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise SpecError(f"file has {path.stat().st_size} bytes, at most {MAX_BYTES}", place=path.name)
+            raise SpecError(
+                f"file has {path.stat().st_size} bytes, at most {MAX_BYTES}", place=path.name
+            )
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(f"cannot read: {error.strerror}", place=str(path)) from error
@@ -152,7 +154,9 @@ def _module(tree: ast.Module, source: Source) -> Module:
                 )
             ):
                 if definitions:
-                    raise source.error(statement, "extends comes after a definition", "put it first")
+                    raise source.error(
+                        statement, "extends comes after a definition", "put it first"
+                    )
                 parents.append(parent)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 _check_expression(value, source)
@@ -219,7 +223,9 @@ def _check_expression(root: ast.expr, source: Source) -> None:
             case ast.Attribute(value=ast.Name(id="config") | ast.Attribute()):
                 pass
             case ast.Attribute():
-                raise source.error(node, "attributes are not part of the language", "only config.key")
+                raise source.error(
+                    node, "attributes are not part of the language", "only config.key"
+                )
             case ast.Call(func=ast.Name()):
                 pass
             case ast.Call():

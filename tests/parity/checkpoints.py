@@ -1,0 +1,58 @@
+"""Tiny random checkpoints, written by transformers itself."""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tests.parity.case import Case
+
+#: How far matrices stretch their input, so that logits and attention scores are not all alike.
+GAIN = 1.5
+NOISE = 0.3
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model of transformers and the directory it was saved to."""
+
+    model: Any
+    directory: Path
+    seed: int
+
+
+@lru_cache(maxsize=4)
+def make(case: Case) -> Made:
+    """The case's model with seeded random weights, saved as a checkpoint."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    seed = zlib.crc32(case.id.encode())
+    torch.manual_seed(seed)
+    architecture = getattr(transformers, case.architecture)
+    config = architecture.config_class(**case.config)
+    config._experts_implementation = "eager"
+    model = architecture._from_config(config, attn_implementation="eager").eval()
+    randomize(model)
+    directory = Path(tempfile.mkdtemp(prefix="smelt-parity-"))
+    model.save_pretrained(directory)
+    return Made(model, directory, seed)
+
+
+def randomize(model: Any) -> None:
+    """Give every parameter a value that a mistake would show in: norms and biases too."""
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() >= 2 and not name.endswith("A_log"):
+                fan = parameter[0].numel() if parameter.dim() != 3 else parameter.shape[-1]
+                parameter.copy_(torch.randn_like(parameter) * GAIN * fan**-0.5)
+            else:
+                parameter.add_(torch.randn_like(parameter) * NOISE)

@@ -1,0 +1,285 @@
+"""What transformers says: each call's inputs and outputs, and what its cache holds at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.parity.case import Case
+from tests.parity.checkpoints import make
+
+Array = np.ndarray[Any, Any]
+
+DECODE = 32
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call. ``real`` [batch, seq]: the positions that count; None where all do."""
+
+    function: str
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    real: Array | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the slots named ``…suffix`` hold at the end, layer by layer.
+
+    ``real`` [batch, tokens]: for caches, the tokens that are not padding. A cache of transformers may
+    have forgotten what lies outside a window: its entries are the newest.
+    """
+
+    suffix: str
+    values: tuple[Array, ...]
+    real: Array | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A checkpoint and everything transformers computed with it."""
+
+    directory: Path
+    steps: tuple[Step, ...]
+    held: tuple[Held, ...] = ()
+
+
+@dataclass
+class Asked:
+    """A case's model and a source of inputs."""
+
+    case: Case
+    model: Any
+    random: np.random.Generator
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    def ids(self, shape: tuple[int, ...], size: int | None = None) -> Array:
+        """Random token ids, none of them the padding id when that is 0."""
+        return self.random.integers(1, size or self.config.vocab_size, shape)
+
+    def run(self, **inputs: Any) -> Any:
+        """A call of the model; arrays become tensors."""
+        import torch
+
+        with torch.no_grad():
+            return self.model(**{name: _tensor(value) for name, value in inputs.items()})
+
+
+@lru_cache(maxsize=4)
+def reference(case: Case) -> Reference:
+    """What transformers says about a case."""
+    made = make(case)
+    asked = Asked(case, made.model, np.random.default_rng(made.seed))
+    held = DRIVERS[case.task](asked)
+    return Reference(made.directory, tuple(asked.steps), tuple(held))
+
+
+def padded(case: Case, on_left: bool) -> Array:
+    """The attention mask [batch, prompt] of the case's padding."""
+    columns = np.arange(case.prompt)[None]
+    pads = np.array(case.pads)[:, None]
+    return (columns >= pads if on_left else columns < case.prompt - pads).astype(np.int64)
+
+
+def causal_lm(asked: Asked) -> Sequence[Held]:
+    """Prefill of a left-padded batch, then greedy steps."""
+    mask = padded(asked.case, on_left=True)
+    ids = asked.ids(mask.shape) * mask
+    cache = None
+    for step in range(DECODE + 1):
+        positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        known = _cache_argument(asked.model, cache)
+        accepted = inputs if _takes_positions(asked.model) else _without(inputs, "position_ids")
+        result = asked.run(**accepted, **known, use_cache=True)
+        logits = _array(result.logits)
+        real = mask[:, -ids.shape[1] :] != 0
+        asked.steps.append(Step("main", inputs, {"logits": logits}, real))
+        cache = result.get("past_key_values", result.get("cache_params"))
+        if step < DECODE:
+            ids = logits[:, -1:].argmax(-1)
+            mask = np.concatenate([mask, np.ones_like(ids)], 1)
+    # The last token was fed too: the cache covers the whole mask.
+    return _held(cache, mask != 0)
+
+
+def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
+    """One call over a padded text; ``names`` are the outputs that count."""
+
+    def drive(asked: Asked) -> Sequence[Held]:
+        is_decoder = (
+            hasattr(asked.config, "num_key_value_heads") or asked.config.model_type == "gpt2"
+        )
+        mask = padded(asked.case, on_left=is_decoder)
+        inputs = {"input_ids": asked.ids(mask.shape) * mask, "attention_mask": mask}
+        if hasattr(asked.config, "type_vocab_size"):
+            inputs["token_type_ids"] = asked.random.integers(
+                0, asked.config.type_vocab_size, mask.shape
+            )
+        if asked.case.task == "multiple_choice":
+            inputs = {k: np.stack([v, np.roll(v, 1, 0), v], 1) for k, v in inputs.items()}
+        result = asked.run(**inputs)
+        outputs = {n: _array(result[n]) for n in names if result.get(n) is not None}
+        asked.steps.append(Step("main", inputs, outputs, mask != 0 if is_decoder else None))
+        return ()
+
+    return drive
+
+
+def image(*names: str) -> Callable[[Asked], Sequence[Held]]:
+    """One call over a batch of images of noise."""
+
+    def drive(asked: Asked) -> Sequence[Held]:
+        size = asked.config.image_size
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        shape = (len(asked.case.pads), asked.config.num_channels, height, width)
+        pixels = asked.random.standard_normal(shape).astype(np.float32)
+        result = asked.run(pixel_values=pixels)
+        outputs = {n: _array(result[n]) for n in names if result.get(n) is not None}
+        asked.steps.append(Step("main", {"pixel_values": pixels}, outputs))
+        return ()
+
+    return drive
+
+
+def seq2seq(
+    source: Callable[[Asked], dict[str, Array]], output: str
+) -> Callable[[Asked], Sequence[Held]]:
+    """The encoder once, then the decoder: a prompt of a few tokens and greedy steps."""
+
+    def drive(asked: Asked) -> Sequence[Held]:
+        inputs = source(asked)
+        encoder = asked.model.get_encoder()
+        encoded = _call(encoder, inputs)
+        asked.steps.append(
+            Step("encoder", inputs, {"last_hidden_state": _array(encoded.last_hidden_state)})
+        )
+        mask = {k: v for k, v in inputs.items() if k == "attention_mask"}
+        ids = asked.ids((len(asked.case.pads), 3))
+        cache, length = None, 0
+        for step in range(DECODE + 1):
+            length += ids.shape[1]
+            result = asked.run(
+                encoder_outputs=encoded,
+                **mask,
+                decoder_input_ids=ids,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            values = _array(result[output])
+            asked.steps.append(
+                Step("decoder", {"decoder_input_ids": ids, **mask}, {output: values})
+            )
+            cache = result.past_key_values
+            if step < DECODE:
+                ids = values[:, -1:].argmax(-1) % asked.config.vocab_size
+        real = np.ones((len(asked.case.pads), length), bool)
+        crossed = [
+            _array(t)
+            for layer in cache.cross_attention_cache.layers
+            for t in (layer.keys, layer.values)
+        ]
+        return (
+            *_held(cache.self_attention_cache, real),
+            Held(".cross_key", tuple(crossed[::2])),
+            Held(".cross_value", tuple(crossed[1::2])),
+        )
+
+    return drive
+
+
+def text_source(asked: Asked) -> dict[str, Array]:
+    """A right-padded text."""
+    mask = padded(asked.case, on_left=False)
+    return {"input_ids": asked.ids(mask.shape) * mask, "attention_mask": mask}
+
+
+def speech_source(asked: Asked) -> dict[str, Array]:
+    """Noise as long as the encoder's window."""
+    config = asked.config
+    shape = (len(asked.case.pads), config.num_mel_bins, 2 * config.max_source_positions)
+    return {"input_features": asked.random.standard_normal(shape).astype(np.float32)}
+
+
+def speech(*names: str) -> Callable[[Asked], Sequence[Held]]:
+    """One call of a speech encoder."""
+
+    def drive(asked: Asked) -> Sequence[Held]:
+        inputs = speech_source(asked)
+        result = asked.run(**inputs)
+        asked.steps.append(Step("main", inputs, {n: _array(result[n]) for n in names}))
+        return ()
+
+    return drive
+
+
+_HIDDEN = ("last_hidden_state", "pooler_output")
+
+#: How each task is asked.
+DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
+    "causal_lm": causal_lm,
+    "feature_extraction": encoder(*_HIDDEN),
+    "masked_lm": encoder("logits"),
+    "pretraining": encoder("prediction_logits", "seq_relationship_logits"),
+    "sequence_classification": encoder("logits"),
+    "token_classification": encoder("logits"),
+    "question_answering": encoder("start_logits", "end_logits"),
+    "next_sentence_prediction": encoder("logits"),
+    "multiple_choice": encoder("logits"),
+    "image_classification": image("logits"),
+    "image_features": image(*_HIDDEN),
+    "seq2seq_lm": seq2seq(text_source, "logits"),
+    "seq2seq_features": seq2seq(text_source, "last_hidden_state"),
+    "speech_seq2seq": seq2seq(speech_source, "logits"),
+    "speech_features": seq2seq(speech_source, "last_hidden_state"),
+    "audio_classification": speech("logits"),
+}
+
+
+def _held(cache: Any, real: Array) -> tuple[Held, ...]:
+    """Keys and values, or the states of a recurrent model."""
+    if hasattr(cache, "layers") and all(hasattr(layer, "keys") for layer in cache.layers):
+        keys = tuple(_array(layer.keys) for layer in cache.layers)
+        values = tuple(_array(layer.values) for layer in cache.layers)
+        return Held(".key", keys, real), Held(".value", values, real)
+    raise AssertionError(f"{type(cache).__name__} is no cache that this harness knows")
+
+
+def _cache_argument(model: Any, cache: Any) -> dict[str, Any]:
+    return {} if cache is None else {"past_key_values": cache}
+
+
+def _takes_positions(model: Any) -> bool:
+    return True
+
+
+def _without(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {k: v for k, v in inputs.items() if k != name}
+
+
+def _call(module: Any, inputs: Mapping[str, Array]) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return module(**{name: _tensor(value) for name, value in inputs.items()})
+
+
+def _tensor(value: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+
+
+def _array(tensor: Any) -> Array:
+    array: Array = tensor.detach().numpy()
+    return array
