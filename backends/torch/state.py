@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     Tensor = torch.Tensor
 
 
+#: Tokens that a buffer has room for at first.
+FIRST = 256
+
+
 class State:
     """The slots of one sequence batch.
 
-    With a ``capacity`` (tokens), append slots live in buffers of that size made once; without one they
-    grow by concatenation, which autograd follows.
+    With a ``capacity`` (tokens), append slots are written in place into buffers that double up to that
+    size; without one they grow by concatenation, which autograd follows.
     """
 
     def __init__(self, program: Program, capacity: int | None = None) -> None:
@@ -52,13 +56,24 @@ class State:
                 f"{end} tokens do not fit a context of {self._capacity}",
                 hint="open the artifact with a larger context",
             )
-        if slot.name not in self._values:
-            shape = list(x.shape)
-            shape[slot.axis] = self._capacity
-            self._values[slot.name] = torch.zeros(shape, dtype=kept.dtype, device=x.device)
-        buffer = self._values[slot.name]
+        buffer = self._room(slot, kept, end)
         buffer.narrow(slot.axis, self.past, x.shape[slot.axis]).copy_(kept)
         return buffer.narrow(slot.axis, 0, end).to(x.dtype)
+
+    def _room(self, slot: Slot, new: Tensor, end: int) -> Tensor:
+        """The slot's buffer with room for ``end`` tokens."""
+        old = self._values.get(slot.name)
+        held = 0 if old is None else old.shape[slot.axis]
+        if old is not None and end <= held:
+            return old
+        assert self._capacity is not None
+        shape = list(new.shape)
+        shape[slot.axis] = min(self._capacity, max(end, 2 * held, FIRST))
+        buffer = new.new_zeros(shape)
+        if old is not None:
+            buffer.narrow(slot.axis, 0, self.past).copy_(old.narrow(slot.axis, 0, self.past))
+        self._values[slot.name] = buffer
+        return buffer
 
     def read(self, slot: Slot, symbols: Mapping[str, int], device: Any) -> Tensor:
         """What a replaced slot holds; zeros at first."""

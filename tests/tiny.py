@@ -1,0 +1,30 @@
+"""Tiny random checkpoints made by `transformers`, for tests that need any model at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def llama(folder: Path, **changes: Any) -> Path:
+    """A two-layer Llama with odd sizes, random norms too; written with `save_pretrained`."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {
+        "hidden_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 5,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "vocab_size": 99,
+        "intermediate_size": 72,
+        "max_position_embeddings": 128,
+    }
+    torch.manual_seed(3)
+    model = LlamaForCausalLM(LlamaConfig(**(sizes | changes)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.2)
+    model.save_pretrained(folder)
+    return folder
