@@ -28,3 +28,18 @@ def llama(folder: Path, **changes: Any) -> Path:
             parameter.normal_(0.0, 0.2)
     model.save_pretrained(folder)
     return folder
+
+
+def gpt2(folder: Path, **changes: Any) -> Path:
+    """A two-layer GPT-2 with odd sizes; written with `save_pretrained`."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {"n_embd": 36, "n_layer": 2, "n_head": 3, "vocab_size": 101, "n_positions": 128}
+    torch.manual_seed(3)
+    model = GPT2LMHeadModel(GPT2Config(**(sizes | changes)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.2)
+    model.save_pretrained(folder)
+    return folder

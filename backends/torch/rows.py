@@ -83,6 +83,7 @@ def fused() -> dict[str, Row]:
     return {
         "attention": _attention,
         "layer_norm": _layer_norm,
+        "rms_norm": _rms_norm,
         "softmax": lambda x: functional.softmax(x, dim=-1),
         "silu": functional.silu,
         "relu": functional.relu,
@@ -180,6 +181,16 @@ def _layer_norm(
     from torch.nn import functional
 
     return functional.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def _rms_norm(x: Tensor, weight: Tensor | None, eps: float, offset: float) -> Tensor:
+    from torch.nn import functional
+
+    if weight is not None and offset:
+        # The sum needs f32: weights near 1 lose their small part in bf16.
+        unit = functional.rms_norm(x.float(), x.shape[-1:], weight.float() + offset, eps)
+        return unit.to(x.dtype)
+    return functional.rms_norm(x, x.shape[-1:], weight, eps)
 
 
 def _attention(

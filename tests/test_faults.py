@@ -1,0 +1,116 @@
+"""Planted faults: verification must fail, and name the layer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import smelt
+from smelt.errors import ArtifactError, ParityError
+from smelt.golden import GOLDEN, recheck
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def artifact(checkpoint: Path, tmp_path: Path) -> Path:
+    smelt.compile(checkpoint, target="torch", out=tmp_path / "out")
+    return tmp_path / "out"
+
+
+def check_again(path: Path) -> float:
+    session = smelt.open(path)
+    stored = (path / GOLDEN).read_bytes()
+    return recheck(session.engine, session.manifest, stored, progress=lambda what: None)
+
+
+def edit(artifact: Path, name: str, change: Callable[[str], str]) -> None:
+    """Change a text file of an artifact and its hash, as a faulty compiler would have written both."""
+    file = artifact / name
+    before = file.read_text()
+    after = change(before)
+    assert after != before
+    file.write_text(after)
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["path"] == name:
+            entry["bytes"] = file.stat().st_size
+            entry["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (artifact / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_edit_without_its_hash_is_refused(artifact: Path) -> None:
+    program = artifact / "program.ir"
+    program.write_text(program.read_text().replace("eps=1e-06", "eps=2e-06"))
+    with pytest.raises(ArtifactError, match="sha256|bytes"):
+        smelt.open(artifact)
+
+
+def test_wrong_rope_constant_names_the_first_key_cache(artifact: Path) -> None:
+    edit(artifact, "program.ir", lambda text: text.replace("value=(1.0, 0.1, ", "value=(1.0, 0.11, "))
+    with pytest.raises(ParityError, match=r"model\.layers\.0\.self_attn\.key"):
+        check_again(artifact)
+
+
+def test_wrong_epsilon_of_one_norm_names_the_layer(artifact: Path) -> None:
+    def change(text: str) -> str:
+        lines = text.splitlines(keepends=True)
+        for i, line in enumerate(lines):
+            if "model.layers.1.input_layernorm" in line and "rms_norm" in line:
+                lines[i] = re.sub(r"1e-06", "0.3", line)
+        return "".join(lines)
+
+    edit(artifact, "program.ir", change)
+    with pytest.raises(ParityError, match=r"model\.layers\.1\.self_attn\.key"):
+        check_again(artifact)
+
+
+def test_fused_kernel_with_a_wrong_epsilon_fails_the_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smelt.backends.torch import rows
+
+    right = rows.fused()["layer_norm"]
+    wrong = {**rows.fused(), "layer_norm": lambda x, w, b, eps: right(x, w, b, eps + 0.05)}
+    monkeypatch.setattr("smelt.backends.torch.module.fused", lambda: wrong)
+    source = tiny.gpt2(tmp_path / "gpt2")
+    with pytest.raises(ParityError, match=r"h\.0\."):
+        smelt.compile(source, target="torch", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cache_slot_off_by_one_is_found_although_logits_match_at_first(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smelt.backends.torch.state import State
+
+    right = State.append
+    slot_name = "model.layers.1.self_attn.value"
+
+    def wrong(self: State, slot: Any, x: Any) -> Any:
+        whole = right(self, slot, x).clone()
+        if slot.name == slot_name:
+            buffer = self._values[slot.name]
+            held = buffer.narrow(slot.axis, 0, whole.shape[slot.axis])
+            held.copy_(held.roll(1, slot.axis))
+        return whole
+
+    monkeypatch.setattr(State, "append", wrong)
+    session = smelt.open(artifact)
+    prefill = session.run(input_ids=[[5, 6, 7]])["logits"]
+    monkeypatch.setattr(State, "append", right)
+    session.reset()
+    assert (session.run(input_ids=[[5, 6, 7]])["logits"] == prefill).all()
+    monkeypatch.setattr(State, "append", wrong)
+    with pytest.raises(ParityError, match=re.escape(slot_name)):
+        check_again(artifact)
