@@ -13,6 +13,7 @@ from smelt.errors import UnsupportedError
 from smelt.frontend.build import build
 from smelt.frontend.checkpoint import Checkpoint, open_checkpoint
 from smelt.golden import GOLDEN, pack
+from smelt.inspecting import REPORT, report
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
 from smelt.ir.types import DType
@@ -112,6 +113,7 @@ def compile(
         job = _Job(
             request, settings, chosen, checkpoint, original, optimized, weights, manifest, progress
         )
+        writer.write(REPORT, report(optimized, receipts))
         sealed = chosen.emit(writer, optimized, weights, manifest, companions(checkpoint), progress)
         if request.verify:
             certificate, golden = job.verify(writer.path)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 _NODE = re.compile(r"  (?P<name>%\d+) = (?P<body>.*?)(?:  @ (?P<source>.*))?$")
 _WEIGHT = re.compile(r"(?:param|weight)\(\) \{.*?name='(?P<name>[^']*)'")
 _VALUE = re.compile(r"%\d+")
+_LONG = re.compile(r"(value=\([^)]{40})[^)]*\)")
 _LAYER = re.compile(r"(?<=\.)(\d+)(?=\.|$)")
 
 
@@ -103,6 +104,7 @@ def _starred(text: str, layer: str) -> str:
 
 def _show(node: _Line, *, starred: bool) -> str:
     body = _starred(node.body, node.layer) if starred else node.body
+    body = _LONG.sub(r"\1…)", body)
     source = _starred(node.source, node.layer) if starred else node.source
     return f"  {node.name} = {body}" + (f"  @ {source}" if source else "")
 

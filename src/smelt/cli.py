@@ -1,0 +1,318 @@
+"""The command line: `smelt compile`, run, chat, bench, verify, inspect, specs.
+
+Exit codes: 0 done, 1 error, 2 spec or usage, 3 checkpoint, 4 unsupported, 5 artifact, 6 parity,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import smelt
+from smelt import console
+from smelt.errors import ArtifactError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Compile Hugging Face checkpoints to torch, ONNX, TensorRT and edge artifacts.",
+)
+
+Artifact = Annotated[Path, typer.Argument(metavar="OUT", help="A compiled artifact.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Threads = Annotated[int | None, typer.Option(help="Cores to use.")]
+Context = Annotated[int | None, typer.Option(help="Tokens the state can hold.")]
+Device = Annotated[str | None, typer.Option(help="For torch: cpu or cuda.")]
+NewTokens = Annotated[int | None, typer.Option("--max-new-tokens", "-n", help="Most tokens.")]
+Temperature = Annotated[float | None, typer.Option("--temperature", "-t", help="0 is greedy.")]
+TopK = Annotated[int | None, typer.Option(help="Keep the k likeliest tokens.")]
+TopP = Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this mass.")]
+MinP = Annotated[float | None, typer.Option(help="Keep tokens this likely next to the best.")]
+Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Over 1: repeat less.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same tokens.")]
+Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text; can be repeated.")]
+System = Annotated[str | None, typer.Option(help="The system message.")]
+
+
+@app.command()
+def compile(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Directory, GGUF file or Hub id.")],
+    target: Annotated[str, typer.Option(help="torch, onnx, tensorrt or edge.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the artifact goes.")],
+    dialect: Annotated[str | None, typer.Option(help="onnx: standard or ort.")] = None,
+    quant: Annotated[str | None, typer.Option(help="For example int4,group=32.")] = None,
+    kv: Annotated[str | None, typer.Option(help="Cache type: f32, f16, bf16 or int8.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What to build, if not what config says.")
+    ] = None,
+    context: Context = None,
+    spec: Annotated[Path | None, typer.Option(help="An architecture of your own.")] = None,
+    dtype: Annotated[str, typer.Option(help="torch only: f32, bf16 or f16.")] = "f32",
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag on the Hub.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Use only what is here.")] = False,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Make no certificate.")] = False,
+    dump_ir: Annotated[Path | None, typer.Option(help="Write the IR after each step.")] = None,
+    explain: Annotated[str | None, typer.Option(help="Say what a pass or pattern did.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compile a checkpoint, prove it, and write the artifact."""
+    from smelt.inspecting import explain as explained
+    from smelt.inspecting import human, read_report, verdict
+
+    with console.reported(as_json=as_json):
+        with console.Bars(quiet=as_json) as bars:
+            made = smelt.compile(
+                source,
+                target=target,
+                out=out,
+                dialect=dialect,
+                quant=quant,
+                kv=kv,
+                task=task,
+                context=context,
+                spec=spec,
+                dtype=dtype,
+                revision=revision,
+                offline=offline,
+                verify=not no_verify,
+                dump_ir=dump_ir,
+                progress=bars,
+            )
+        size = _size(made.path)
+        if as_json:
+            certificate = made.manifest.certificate
+            console.print_json(
+                {
+                    "out": str(made.path),
+                    "target": made.manifest.target,
+                    "task": made.manifest.task,
+                    "bytes": size,
+                    "certificate": certificate and certificate.model_dump(mode="json"),
+                    "steps": [receipt.as_dict() for receipt in made.receipts],
+                }
+            )
+            return
+        if explain is not None:
+            console.write(explained(read_report(made.path), explain))
+        name = made.manifest.model_type
+        console.say(f"{name} {made.manifest.task} → {made.path} ({human(size)})")
+        console.say(f"certificate: {verdict(made.manifest.certificate)}")
+
+
+@app.command()
+def run(
+    artifact: Artifact,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Prompt or texts.")],
+    max_new_tokens: NewTokens = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: Penalty = None,
+    seed: Seed = None,
+    stop: Stop = None,
+    system: System = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="No chat template: continue the text.")
+    ] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Print speeds to stderr.")] = False,
+    context: Context = None,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a prompt, or embed, classify or fill texts, as the artifact's task says."""
+    from smelt.running import run_texts
+
+    options = _given(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        stop=stop,
+    )
+    with console.reported(as_json=as_json):
+        session = smelt.open(artifact, **_given(context=context, threads=threads, device=device))
+        run_texts(
+            session,
+            ["".join(sys.stdin) if text == "-" else text for text in texts],
+            options,
+            system=system,
+            raw=raw,
+            show_metrics=metrics,
+            as_json=as_json,
+        )
+
+
+@app.command()
+def chat(
+    artifact: Artifact,
+    max_new_tokens: NewTokens = 1024,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: Penalty = None,
+    seed: Seed = None,
+    system: System = None,
+    context: Context = None,
+    threads: Threads = None,
+    device: Device = None,
+) -> None:
+    """Talk with a chat model; /reset starts anew, /exit or end of input leaves."""
+    from smelt.running import converse
+
+    options = _given(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+    )
+    with console.reported(as_json=False):
+        session = smelt.open(artifact, **_given(context=context, threads=threads, device=device))
+        converse(session, options, system=system)
+
+
+@app.command()
+def bench(
+    artifact: Artifact,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 128,
+    new_tokens: Annotated[int, typer.Option(min=2, help="Tokens to generate.")] = 64,
+    repeat: Annotated[int, typer.Option(min=1, help="Rounds; medians are shown.")] = 3,
+    context: Context = None,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Measure open time, prefill and decode speed, and peak memory."""
+    from smelt.bench import bench as measure
+    from smelt.inspecting import human
+
+    with console.reported(as_json=as_json):
+        options = _given(context=context, threads=threads, device=device)
+        with console.Bars(quiet=as_json) as bars:
+            found = measure(
+                artifact,
+                prompt_tokens=prompt_tokens,
+                new_tokens=new_tokens,
+                repeat=repeat,
+                progress=bars,
+                **options,
+            )
+        if as_json:
+            console.print_json({**found.to_dict(), "artifact_bytes": _size(artifact)})
+            return
+        rows = [
+            ["size", human(_size(artifact))],
+            ["open", f"{found.open_seconds:.2f} s"],
+            ["first token", f"{found.first_token_seconds * 1e3:.1f} ms"],
+            [f"prefill {prompt_tokens}", f"{found.prefill_tokens_per_second:.1f} tokens/s"],
+        ]
+        if found.new_tokens:
+            decode = f"{found.decode_tokens_per_second:.1f} tokens/s"
+            rows.append([f"decode {found.new_tokens}", decode])
+        rows += [[name, human(size)] for name, size in found.engine_bytes.items() if size]
+        rows.append(["peak memory", human(found.peak_memory_bytes)])
+        console.table("", [artifact.name, f"median of {repeat}"], rows)
+
+
+@app.command()
+def verify(artifact: Artifact, threads: Threads = None, as_json: Json = False) -> None:
+    """Run the artifact again on its certificate's inputs, and check every byte."""
+    from smelt.verifying import verify_artifact
+
+    with console.reported(as_json=as_json):
+        with console.Bars(quiet=as_json) as bars:
+            found = verify_artifact(artifact, progress=bars, **_given(threads=threads))
+        if as_json:
+            console.print_json(found)
+            return
+        worst, allowed = found["worst_error"], found["tolerance"]
+        console.say(
+            f"verified: {found['files']} files, worst error {worst:.1e} of the largest value "
+            f"(allowed {allowed:.1e})"
+        )
+
+
+@app.command()
+def inspect(
+    artifact: Artifact,
+    graph: Annotated[bool, typer.Option("--graph/--no-graph", help="Show the graph.")] = True,
+    explain: Annotated[str | None, typer.Option(help="What a step or pattern did.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what an artifact is: sizes, functions, state, graph, receipts, certificate."""
+    from smelt.inspecting import explain as explained
+    from smelt.inspecting import overview, read_report
+    from smelt.opening import read
+
+    with console.reported(as_json=as_json):
+        manifest, _ = read(artifact)
+        report = read_report(artifact)
+        if as_json:
+            console.print_json({"manifest": manifest.model_dump(mode="json"), **report})
+            return
+        if explain is not None:
+            console.write(explained(report, explain))
+            return
+        console.write(overview(manifest, _size(artifact)))
+        if report.get("steps"):
+            console.write("\npasses\n" + explained(report, None))
+        if graph and report.get("graph"):
+            console.write("\n" + report["graph"])
+
+
+@app.command()
+def specs(as_json: Json = False) -> None:
+    """List the architectures that smelt knows, and the tasks of each."""
+    from smelt.listing import known_specs
+
+    with console.reported(as_json=as_json):
+        found = known_specs()
+        if as_json:
+            console.print_json(found)
+            return
+        rows = [[s["name"], ", ".join(s["tasks"]), s["title"]] for s in found]
+        console.table("", ["spec", "tasks", ""], rows)
+
+
+@app.callback(invoke_without_command=True)
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        console.write(f"smelt {smelt.__version__}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The `smelt` command."""
+    app()
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Options that were given: what is left out is the artifact's to decide."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    if not path.exists():
+        raise ArtifactError("no such artifact", place=str(path))
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+if __name__ == "__main__":
+    main()
