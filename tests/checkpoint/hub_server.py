@@ -121,7 +121,9 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if len(data) < LARGE:
                 return self.part(file, data, headers)
             headers |= {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(data))}
-            return self.send(302, b"", {**headers, "Location": f"{hub.content_url}/content/{digest}"})
+            return self.send(
+                302, b"", {**headers, "Location": f"{hub.content_url}/content/{digest}"}
+            )
 
         def content(self, digest: str) -> None:
             for file, data in hub.files.items():
