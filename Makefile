@@ -20,7 +20,8 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 .PHONY: demo test lint format types cpp-test clean env
 
 demo: env
-	$(BIN)/python -m smelt.demo $(ARGS)
+	$(BIN)/python -m smelt.demo --chat "$$($(BIN)/python tests/models.py smollm2_gguf)" \
+	  --sentences "$$($(BIN)/python tests/models.py minilm)" $(ARGS)
 
 test: env
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS) tests
