@@ -1,70 +1,146 @@
 """Weight quantization: round to nearest, with a search for the scale that loses least.
 
-The one definition of what `quantize_weight` computes; every backend only repacks its results.
+The one definition of what `quantize_weight` computes; every backend only repacks its results. Rows
+are taken a chunk at a time, so nothing beside the result grows with the weight.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from smelt.errors import CheckpointError
+
 Array = np.ndarray[Any, Any]
 
-#: Fractions of the full range tried as the clipping range of a group.
-SHRINKS = tuple(1.0 - 0.025 * i for i in range(13))
+#: Clipping ranges tried, as fractions of a group's own. With 4 bits losing a few far values buys
+#: finer steps; more than the whole helps symmetric codes, which reach less far on one side.
+SHRINKS = {4: (1.1, 1.05, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75), 8: (1.0,)}
+#: Times that codes are rounded again to the scale that fits them best.
+REFINEMENTS = 2
+#: Elements of a chunk: its copies stay in the second-level cache.
+CHUNK = 1 << 16
 
 
 def quantize(w: Array, bits: int, group: int, symmetric: bool) -> tuple[Array, Array, Array]:
-    """Codes [..., in], scales f16 and zeros [..., in/group] of weights w [..., in].
+    """Codes [..., in], scales f16 and zeros [..., in/group] of weights w [..., in]."""
+    return quantize_rows(lambda start, stop: w[start:stop], w.shape, bits, group, symmetric)
+
+
+def quantize_rows(
+    rows: Callable[[int, int], Array],
+    shape: tuple[int, ...],
+    bits: int,
+    group: int,
+    symmetric: bool,
+) -> tuple[Array, Array, Array]:
+    """``quantize`` of weights of which ``rows(start, stop)`` gives a part along the first axis.
 
     Of several clipping ranges each group takes the one with the least squared error. Symmetric: 4
     bits use codes 0..15 around zero 8, 8 bits use -127..127 around 0. Asymmetric: 0..2^bits-1.
+    CheckpointError when a weight is not finite.
     """
-    blocks = w.astype(np.float32).reshape(*w.shape[:-1], -1, group)
-    best_error = np.full(blocks.shape[:-1], np.inf, np.float32)
-    codes = np.zeros(blocks.shape, np.int16)
-    scales = np.zeros(blocks.shape[:-1], np.float16)
-    zeros = np.zeros(blocks.shape[:-1], np.int16)
-    for shrink in SHRINKS:
-        tried = _round(blocks, bits, symmetric, np.float32(shrink))
-        error = np.square(_restore(*tried) - blocks).sum(axis=-1)
-        better = error < best_error
-        best_error = np.where(better, error, best_error)
-        codes = np.where(better[..., None], tried[0], codes)
-        scales = np.where(better, tried[1], scales)
-        zeros = np.where(better, tried[2], zeros)
     kind = np.int8 if bits == 8 and symmetric else np.uint8
-    return codes.reshape(w.shape).astype(kind), scales, zeros.astype(kind)
-
-
-def _round(
-    blocks: Array, bits: int, symmetric: bool, shrink: np.float32
-) -> tuple[Array, Array, Array]:
-    if symmetric:
-        low, high, zero = (-127, 127, 0) if bits == 8 else (0, 15, 8)
-        # 4 bits reach -8 but only +7, so the value of largest magnitude is given the code 0 (and
-        # the scale the sign that takes). 8 bits are the same on both sides.
-        farthest = np.abs(blocks).argmax(axis=-1)[..., None]
-        peak = np.take_along_axis(blocks, farthest, -1)[..., 0] * shrink
-        scale = np.abs(peak) / np.float32(127) if bits == 8 else peak / np.float32(-8)
-        scales = scale.astype(np.float16)
-        zeros = np.full(scales.shape, zero, np.int16)
-    else:
-        low, high = 0, 2**bits - 1
-        bottom = np.minimum(blocks.min(axis=-1), 0) * shrink
-        top = np.maximum(blocks.max(axis=-1), 0) * shrink
-        scales = ((top - bottom) / np.float32(high)).astype(np.float16)
-        wide = scales.astype(np.float32)
-        zeros = np.rint(np.divide(-bottom, wide, out=np.zeros_like(wide), where=wide != 0))
-        zeros = np.clip(zeros, low, high).astype(np.int16)
-    wide = scales.astype(np.float32)[..., None]
-    steps = np.divide(blocks, wide, out=np.zeros_like(blocks), where=wide != 0)
-    codes = np.clip(np.rint(steps) + zeros[..., None], low, high).astype(np.int16)
+    groups = (*shape[:-1], shape[-1] // group)
+    codes, scales = np.empty(shape, kind), np.empty(groups, np.float16)
+    zeros = np.empty(groups, kind)
+    step = max(1, CHUNK // max(1, prod(shape[1:])))
+    for start in range(0, shape[0], step):
+        stop = min(start + step, shape[0])
+        part = rows(start, stop).reshape(-1, group)
+        into = codes[start:stop].reshape(-1, group)
+        scale, zero = scales[start:stop].reshape(-1), zeros[start:stop].reshape(-1)
+        # One row may be the whole matrix of an expert.
+        for first in range(0, len(part), CHUNK // group):
+            there = slice(first, first + CHUNK // group)
+            # Groups along the second axis: every step is then one long run over memory.
+            blocks = np.ascontiguousarray(part[there].T, dtype=np.float32)
+            if not np.isfinite(blocks).all():
+                raise CheckpointError("a weight to quantize holds NaN or infinity")
+            found = _search(blocks, bits, symmetric)
+            into[there] = (found.steps + found.zeros).T
+            scale[there], zero[there] = found.scales, found.zeros
     return codes, scales, zeros
 
 
-def _restore(codes: Array, scales: Array, zeros: Array) -> Array:
-    """scale · (code - zero), exact in f32."""
-    offsets = codes.astype(np.float32) - zeros.astype(np.float32)[..., None]
-    return scales.astype(np.float32)[..., None] * offsets
+def _search(blocks: Array, bits: int, symmetric: bool) -> _Best:
+    """The choice with the least squared error of all tried, for blocks [group, n]."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _tried(blocks, bits, symmetric)
+
+
+def _tried(blocks: Array, bits: int, symmetric: bool) -> _Best:
+    low, high = (-127, 127) if bits == 8 and symmetric else (0, 2**bits - 1)
+    best = _Best(blocks, low, high)
+    for scales, zeros in _starts(blocks, bits, symmetric):
+        best.offer(scales, zeros)
+    for _ in range(REFINEMENTS):
+        best.offer(best.fitting_scales(), best.zeros)
+    if np.isinf(best.error).any():
+        raise CheckpointError("a weight to quantize is too large for a scale in f16")
+    return best
+
+
+class _Best:
+    """The best choice for each block so far: steps (code - zero) [group, n], scales, zeros [n]."""
+
+    def __init__(self, blocks: Array, low: int, high: int) -> None:
+        self._blocks = blocks
+        self._low, self._high = np.float32(low), np.float32(high)
+        count = blocks.shape[1]
+        self.error = np.full(count, np.inf, np.float32)
+        self.steps = np.zeros(blocks.shape, np.float32)
+        self.scales = np.zeros(count, np.float16)
+        self.zeros = np.zeros(count, np.float32)
+
+    def offer(self, scales: Array, zeros: Array) -> None:
+        """Take these scales (as f16 holds them) and zeros for the blocks where they lose less."""
+        stored = scales.astype(np.float16)
+        wide = stored.astype(np.float32)
+        steps = self._blocks * _inverse(wide)
+        np.rint(steps, out=steps)
+        np.clip(steps, self._low - zeros, self._high - zeros, out=steps)
+        lost = steps * wide
+        lost -= self._blocks
+        lost *= lost
+        error = lost.sum(axis=0)
+        better = error < self.error
+        self.error = np.where(better, error, self.error)
+        self.scales = np.where(better, stored, self.scales)
+        self.zeros = np.where(better, zeros, self.zeros)
+        self.steps = np.where(better, steps, self.steps)
+
+    def fitting_scales(self) -> Array:
+        """The scale that suits the codes chosen best: a least squares fit for each block."""
+        weight = (self.steps * self.steps).sum(axis=0)
+        product: Array = (self.steps * self._blocks).sum(axis=0)
+        return product * _inverse(weight)
+
+
+def _starts(blocks: Array, bits: int, symmetric: bool) -> Iterator[tuple[Array, Array]]:
+    """Scales and zeros of each block's range, shrunk by each of the factors."""
+    bottom, top = blocks.min(axis=0), blocks.max(axis=0)
+    for shrink in map(np.float32, SHRINKS[bits]):
+        if symmetric and bits == 8:
+            peak = np.maximum(-bottom, top)
+            yield peak * shrink / np.float32(127), np.zeros_like(top)
+        elif symmetric:
+            # Codes reach -8 but only +7, so the value of largest magnitude is given the code 0, and
+            # the scale the sign that takes.
+            peak = np.where(-bottom >= top, bottom, top)
+            yield peak * shrink / np.float32(-8), np.full_like(top, 8)
+        else:
+            low, high = np.minimum(bottom, 0) * shrink, np.maximum(top, 0) * shrink
+            scales = ((high - low) / np.float32(2**bits - 1)).astype(np.float16).astype(np.float32)
+            zeros = np.rint(-low * _inverse(scales))
+            yield scales, np.clip(zeros, 0, np.float32(2**bits - 1))
+
+
+def _inverse(x: Array) -> Array:
+    """1 / x, and 0 for 0."""
+    with np.errstate(divide="ignore"):
+        inverse: Array = np.float32(1) / x
+    return np.where(x == 0, np.float32(0), inverse)
