@@ -180,7 +180,7 @@ def alternating(config: dict[str, Any], period: int, large_layers: int) -> Mappi
     }
 
 
-GELU = {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
+GELU = {"hidden_activation": "gelu_pytorch_tanh"}
 SILU = {"hidden_act": "silu"}
 
 #: By `general.architecture`; "llama" with experts is the row "llama+experts".
@@ -249,7 +249,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "gemma",
         "GemmaForCausalLM",
         LLAMA,
-        fixed={**GELU, "attention_bias": False},
+        fixed={"hidden_act": "gelu_pytorch_tanh", "attention_bias": False},
         transforms={"*_norm": minus_one},
     ),
     "gemma2": Architecture(

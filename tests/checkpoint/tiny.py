@@ -42,7 +42,7 @@ def write_safetensors(folder: Path, name: str = "model.safetensors", seed: int =
     return folder / name
 
 
-def gguf_tensors(arch: str, experts: int = 0) -> dict[str, Any]:
+def gguf_tensors(arch: str, experts: int = 0, head: int = HEAD) -> dict[str, Any]:
     """Random tensors of a two-layer model under GGUF's names."""
     rng = np.random.default_rng(1)
 
@@ -54,19 +54,19 @@ def gguf_tensors(arch: str, experts: int = 0) -> dict[str, Any]:
         rows = {
             "attn_norm.weight": (HIDDEN,),
             "ffn_norm.weight": (HIDDEN,),
-            "attn_q.weight": (HEADS * HEAD, HIDDEN),
-            "attn_k.weight": (GROUPS * HEAD, HIDDEN),
-            "attn_v.weight": (GROUPS * HEAD, HIDDEN),
-            "attn_output.weight": (HIDDEN, HEADS * HEAD),
+            "attn_q.weight": (HEADS * head, HIDDEN),
+            "attn_k.weight": (GROUPS * head, HIDDEN),
+            "attn_v.weight": (GROUPS * head, HIDDEN),
+            "attn_output.weight": (HIDDEN, HEADS * head),
         }
         if arch == "qwen2":
             rows |= {
-                "attn_q.bias": (HEADS * HEAD,),
-                "attn_k.bias": (GROUPS * HEAD,),
-                "attn_v.bias": (GROUPS * HEAD,),
+                "attn_q.bias": (HEADS * head,),
+                "attn_k.bias": (GROUPS * head,),
+                "attn_v.bias": (GROUPS * head,),
             }
         if arch in ("qwen3", "qwen3moe", "gemma3"):
-            rows |= {"attn_q_norm.weight": (HEAD,), "attn_k_norm.weight": (HEAD,)}
+            rows |= {"attn_q_norm.weight": (head,), "attn_k_norm.weight": (head,)}
         if arch in ("gemma2", "gemma3"):
             rows |= {"post_attention_norm.weight": (HIDDEN,), "post_ffw_norm.weight": (HIDDEN,)}
         if experts:
@@ -92,6 +92,7 @@ def write_gguf(
     *,
     encoding: GGMLQuantizationType = GGMLQuantizationType.F32,
     experts: int = 0,
+    head: int = HEAD,
     tensors: dict[str, Any] | None = None,
     keys: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -105,8 +106,8 @@ def write_gguf(
     writer.add_head_count_kv(GROUPS)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(20000.0)
-    writer.add_key_length(HEAD)
-    writer.add_value_length(HEAD)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
     if experts:
         writer.add_expert_count(experts)
         writer.add_expert_used_count(2)
@@ -114,7 +115,7 @@ def write_gguf(
         add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
         writer.add_string(key, value) if isinstance(value, str) else add(key, value)
     add_tokenizer(writer)
-    found = gguf_tensors(arch, experts) if tensors is None else tensors
+    found = gguf_tensors(arch, experts, head) if tensors is None else tensors
     for name, values in found.items():
         if values.ndim < 2 or encoding == GGMLQuantizationType.F32:
             writer.add_tensor(name, values)
