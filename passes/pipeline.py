@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smelt.errors import SmeltError
@@ -46,6 +46,8 @@ def _quantize(s: Settings) -> Pass | None:
     if quant is None:
         return None
     wanted = quant.activations
+    floats = tuple((role, None) for role in FLOAT_ROLES.get(s.target, ()))
+    quant = replace(quant, tensors=(*quant.tensors, *floats))
     return Quantize(quant, INTEGER_ACTIVATIONS[s.target] if wanted is None else wanted)
 
 
@@ -65,6 +67,9 @@ INTEGER_ACTIVATIONS = {
     "tensorrt": False,
     "edge": True,
 }
+
+#: Weights that stay float on a target unless the recipe names them: TensorRT gathers no codes.
+FLOAT_ROLES = {"tensorrt": ("embedding",)}
 
 DEFAULT = Options()
 

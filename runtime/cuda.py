@@ -22,8 +22,9 @@ class NoGpu(ArtifactError):
     """There is no NVIDIA GPU here, so the artifact cannot run; it may be fine elsewhere."""
 
     def __init__(self, reason: str) -> None:
+        self.reason = f"no GPU ({reason})"
         super().__init__(
-            f"not run: no GPU ({reason})",
+            f"not run: {self.reason}",
             hint="open it on a machine with an NVIDIA GPU and its driver",
         )
 
@@ -128,7 +129,7 @@ def missing_gpu() -> str | None:
     try:
         _driver()
     except NoGpu as error:
-        return error.message
+        return error.reason
     return None
 
 

@@ -1,7 +1,8 @@
-"""The targets by name: which pipeline, which ops are kept whole, how to write, open and run each."""
+"""The targets by name: which pipeline, which ops are kept whole, how to write, open and run."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def _folder_writer(out: Path) -> Writer:
 def _with_companions(
     writer: Writer, manifest: Manifest, files: Mapping[str, bytes], **update: Any
 ) -> Manifest:
-    """Write the tokenizer's files and store a first manifest, so that the artifact can be opened."""
+    """Write the tokenizer's files and store a first manifest: the artifact can be opened."""
     for name, data in files.items():
         writer.write(name, data)
     update["tokenizer"] = tuple(files)
@@ -137,6 +138,50 @@ def _onnx_name() -> str:
     return f"onnxruntime {onnxruntime.__version__}"
 
 
+def _tensorrt_keep() -> Collection[str]:
+    from smelt.backends.onnx.table import composites
+
+    return composites("standard")
+
+
+def _tensorrt_emit(
+    writer: Writer,
+    program: Program,
+    weights: Weights,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    progress: Progress,
+) -> Manifest:
+    from smelt.backends.onnx import emit as onnx
+    from smelt.backends.onnx.artifact import told
+    from smelt.backends.tensorrt import emit as tensorrt
+
+    options = tensorrt.Options(context=manifest.context)
+    tensorrt.check({}, options)  # is there a library at all: asked before the long work
+    graphs = writer.path / "onnx"  # in the unfinished artifact, so that a kill leaves nothing
+    graphs.mkdir()
+    done = _counter(progress, "write weights")
+    emitted = onnx.emit(program, weights, graphs, onnx.Options("standard"), progress=done)
+    progress("build engines", 0, 0)
+    built = tensorrt.emit(graphs, emitted.functions, manifest.symbols, writer.path, options)
+    shutil.rmtree(graphs)
+    update = {"functions": built.functions, "options": built.options, "requires": built.requires}
+    manifest = told(manifest, emitted).model_copy(update=update)
+    return _with_companions(writer, manifest, files)
+
+
+def _tensorrt_open(path: Path, **options: Any) -> Engine:
+    from smelt.runtime.tensorrt_engine import open_engine
+
+    return open_engine(path, **options)
+
+
+def _missing_gpu() -> str | None:
+    from smelt.runtime.cuda import missing_gpu
+
+    return missing_gpu()
+
+
 def _counter(progress: Progress, what: str) -> Callable[[str, int], None]:
     total = 0
 
@@ -154,6 +199,17 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ),
     ("onnx", "standard"): _onnx("standard"),
     ("onnx", "ort"): _onnx("ort"),
+    ("tensorrt", None): Target(
+        "tensorrt",
+        None,
+        "tensorrt",
+        _tensorrt_keep,
+        _folder_writer,
+        _tensorrt_emit,
+        _tensorrt_open,
+        lambda: "TensorRT",
+        _missing_gpu,
+    ),
 }
 
 
