@@ -209,6 +209,8 @@ def open_engine(
     require_features(manifest, FEATURES, place=str(path))
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    # Quantized weights mean their values; by default onnxruntime would round activations too.
+    settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
     if threads:
         settings.intra_op_num_threads = threads
     sessions = {}

@@ -115,6 +115,7 @@ def _gather(x: Tensor, indices: Tensor, axis: int) -> Tensor:
 
     if axis == 0 and x.dim() == 2:
         return functional.embedding(indices, x)
+    axis %= x.dim()
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     return x.index_select(axis, indices.reshape(-1)).reshape(shape)
 
