@@ -54,7 +54,7 @@ HEAVY: dict[str, set[str]] = {
     "tensorrt": {"backends", "runtime"},
     "tensorrt_rtx": {"backends", "runtime"},
 }
-NOWHERE = {"transformers", "smelt.compile"}
+NOWHERE = {"transformers"}
 
 
 @dataclass(frozen=True)
