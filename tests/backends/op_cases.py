@@ -1,8 +1,8 @@
 """Operands for every op: one table that each backend's tests run against the reference.
 
-A case is an op, its operands and attributes. ``build`` makes a program of that one op with an output
-for each result, and ``runs`` generates inputs for several values of the symbols, the second run with
-the state that the first one left. Nothing here knows a backend.
+A case is an op, its operands and attributes. ``build`` makes a program of that one op with an
+output for each result, and ``runs`` generates inputs for several values of the symbols, the second
+run with the state that the first one left. Nothing here knows a backend.
 """
 
 from __future__ import annotations

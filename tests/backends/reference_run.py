@@ -37,4 +37,5 @@ def _array(value: Any) -> Array:
     import torch
 
     value = value.detach()
-    return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
+    array: Array = (value.float() if value.dtype is torch.bfloat16 else value).numpy()
+    return array
