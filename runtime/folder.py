@@ -19,7 +19,9 @@ from smelt.errors import ArtifactError
 from smelt.runtime.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 
 MANIFEST = "manifest.json"
-HASHED_AT_OPEN = 16 << 20  # smaller files (graphs, tokenizers) are hashed at each open
+HASHED_AT_OPEN = 64 << 20  # smaller files (graphs, tokenizers) are hashed at each open
+# Weights are hashed on demand only: `verify` runs a damaged model first, to name its layer.
+WEIGHTS = (".safetensors", ".data", ".bin")
 
 
 class FolderWriter:
@@ -121,7 +123,7 @@ class Folder:
 
 
 def open_folder(path: Path | str, check: Literal["sizes", "hashes"] = "sizes") -> Folder:
-    """Open an artifact folder; sizes are always checked, large files hashed only on demand."""
+    """Open an artifact folder; sizes are always checked, weights hashed only on demand."""
     root = Path(path)
     manifest_path = root / MANIFEST
     try:
@@ -192,7 +194,7 @@ def _check(path: Path, entry: FileEntry, *, hashed: bool) -> None:
             place=str(path),
             hint="the artifact is damaged or was copied in part; compile it again",
         )
-    if hashed or size <= HASHED_AT_OPEN:
+    if hashed or (size <= HASHED_AT_OPEN and path.suffix not in WEIGHTS):
         found = sha256_file(path)
         if found != entry.sha256:
             raise ArtifactError(

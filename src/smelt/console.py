@@ -120,10 +120,16 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table to stdout; numbers to the right."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        numbers = index > 0 and all(
+            row[index][:1].isdigit() or row[index][:1] == "-" for row in rows
+        )
+        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))
-    Console(highlight=False).print(made)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # nobody to wrap lines for
+    console.print(made)
 
 
 @contextmanager

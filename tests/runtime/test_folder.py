@@ -127,8 +127,14 @@ def test_damage_is_found(tmp_path: Path) -> None:
     build(tmp_path / "a")
     path = tmp_path / "a" / "weights" / "data.bin"
     path.write_bytes(b"w" * 999 + b"x")
+    open_folder(tmp_path / "a")  # weights are hashed on demand
+    with pytest.raises(ArtifactError, match="sha256"):
+        open_folder(tmp_path / "a", check="hashes")
+    graph = tmp_path / "a" / "main.onnx"
+    graph.write_bytes(b"grapH")
     with pytest.raises(ArtifactError, match="sha256"):
         open_folder(tmp_path / "a")
+    graph.write_bytes(b"graph")
     path.write_bytes(b"w" * 999)
     with pytest.raises(ArtifactError, match="999 bytes, manifest says 1000"):
         open_folder(tmp_path / "a")
