@@ -20,8 +20,7 @@ from smelt.ir.types import DType, TupleType, Type
 
 if TYPE_CHECKING:
     import torch
-
-    Tensor = torch.Tensor
+    from torch import Tensor
 
 
 def build_module(

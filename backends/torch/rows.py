@@ -11,8 +11,7 @@ from smelt.ir.types import DType
 
 if TYPE_CHECKING:
     import torch
-
-    Tensor = torch.Tensor
+    from torch import Tensor
 
 Row = Callable[..., Any]
 

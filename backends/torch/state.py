@@ -13,8 +13,7 @@ from smelt.ir.types import DType
 
 if TYPE_CHECKING:
     import torch
-
-    Tensor = torch.Tensor
+    from torch import Tensor
 
 
 #: Tokens that a buffer has room for at first.
