@@ -1,0 +1,102 @@
+// One running state of a model: its limits, its memory, its caches. Sessions share the mapped model.
+//
+// Open plans and takes all memory; afterwards nothing allocates, except for error messages. A session
+// is used by one thread at a time.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/model.h"
+#include "core/op.h"
+#include "core/slots.h"
+#include "threads.h"
+
+namespace smelt {
+
+struct Limit {
+  const char* symbol;
+  int64_t most;
+};
+
+struct Options {
+  int threads = 1;
+  int64_t context = 0;  // entries of growing state; 0: the file's setting "context"
+  std::vector<Limit> limits;  // largest value of symbols; others: the file's "limit.NAME", or their bound
+  void* memory = nullptr;     // 64-byte aligned, or null: the session allocates
+  int64_t memory_bytes = 0;
+  Isa isa = BestIsa();
+};
+
+struct MemoryUse {
+  int64_t weights = 0, state = 0, activations = 0, scratch = 0;
+  int64_t total() const { return state + activations + scratch; }  // weights stay in the file
+};
+
+struct InputArray {
+  const void* data = nullptr;  // aligned to its element, row-major
+  Elem elem = Elem::kF32;
+  int rank = 0;
+  int64_t dims[kMaxRank] = {};
+};
+
+// Called after each instruction when set: its function, index and seconds.
+using Profiler = void (*)(void* context, uint32_t function, uint32_t instruction, double seconds);
+
+class Session {
+ public:
+  static Result<std::unique_ptr<Session>> Open(Model::Pointer model, const Options& options);
+  // What Open would take, without taking it.
+  static Result<MemoryUse> Measure(Model::Pointer model, const Options& options);
+  ~Session();
+
+  const Model& model() const { return *model_; }
+  const MemoryUse& memory() const { return memory_; }
+  int64_t context() const { return context_; }
+  // The largest value of a symbol in this session, by index.
+  int64_t most(uint32_t symbol) const { return most_[symbol]; }
+  int64_t chunk() const { return chunk_; }
+
+  // Inputs in the order of the function's ports. Outputs are valid until the next Run.
+  Status Run(uint32_t function, const InputArray* inputs, uint32_t count);
+  const View& Output(uint32_t function, uint32_t index) const;
+
+  void Reset();
+  int64_t past() const;
+  Status Rewind(int64_t past);
+  Status Reorder(const int64_t* rows, int64_t count);
+  const SlotState& slot(uint32_t index) const { return slots_[index]; }
+  Status ReadState(uint32_t slot, void* out, int64_t bytes) const;
+  void set_profiler(Profiler profiler, void* context) { profiler_ = profiler, profile_context_ = context; }
+
+ private:
+  struct Function;
+  friend class Planner;
+  Session() = default;
+  Status Bind(const FunctionRecord& record, const InputArray* inputs, int64_t* values) const;
+  Status Resolve(Function* f, uint64_t changed);
+  Status ResolveTensor(Function* f, uint32_t id);
+  Status CheckCalls(Function* f, uint64_t changed);
+  Status Execute(Function* f);
+  void Commit();
+
+  Model::Pointer model_;
+  ThreadPool pool_;
+  Exec exec_;
+  MemoryUse memory_;
+  int64_t context_ = 0, chunk_ = 0;
+  std::vector<int64_t> most_;
+  std::vector<PackedMatrix> packed_;
+  std::vector<int64_t> packed_bytes_;
+  std::vector<SlotState> slots_;
+  std::vector<std::unique_ptr<Function>> functions_;
+  uint8_t* base_ = nullptr;
+  uint8_t* owned_ = nullptr;
+  uint8_t* arena_ = nullptr;
+  uint8_t* scratch_ = nullptr;
+  bool broken_ = false;  // a call failed after it changed state
+  Profiler profiler_ = nullptr;
+  void* profile_context_ = nullptr;
+};
+
+}  // namespace smelt
