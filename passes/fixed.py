@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from smelt.ir.dims import Dim
 from smelt.ir.program import toposort
 from smelt.ir.tensor import Tensor
 
@@ -22,12 +24,21 @@ def fixed_nodes(roots: Iterable[Tensor]) -> dict[int, bool]:
         is_leaf = node.op.name in LEAVES
         inputs = node.inputs
         alone[id(node)] = is_leaf or (
-            bool(inputs) and all(alone[id(t)] and not is_code(t) for t in inputs)
+            bool(inputs)
+            and all(alone[id(t)] and not is_code(t) for t in inputs)
+            and not is_symbolic([value for _, value in node.attrs])
         )
         has_param[id(node)] = node.op.name in ("param", "weight") or any(
             has_param[id(t)] for t in inputs
         )
     return {key: alone[key] and has_param[key] for key in alone}
+
+
+def is_symbolic(value: Any) -> bool:
+    """Does this attribute hold a size that is known only at run time?"""
+    if isinstance(value, (tuple, list)):
+        return any(is_symbolic(part) for part in value)
+    return isinstance(value, Dim)
 
 
 def is_code(node: Tensor) -> bool:

@@ -141,6 +141,15 @@ def needless_cast(node: Tensor) -> Tensor | None:
     return None
 
 
+@MOVES.on("slice", "concat", "pad", "flip")
+def axis_from_the_front(node: Tensor) -> Tensor | None:
+    """An axis has one name, so that equal moves are one node."""
+    axis = node.attr("axis")
+    if axis >= 0:
+        return None
+    return node.op.node(node.operands, {**dict(node.attrs), "axis": axis + node.type.rank})
+
+
 @MOVES.on("reshape")
 def reshape_chain(node: Tensor) -> Tensor | None:
     """A reshape to the same shape, of a reshape, or of one repeated number."""

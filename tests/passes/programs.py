@@ -1,4 +1,4 @@
-"""Tiny programs with random weights, and what they compute: for proving that a pass keeps values."""
+"""Tiny programs with random weights, and what they compute: to prove that a pass keeps values."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def reader(program: Program) -> Callable[[str], Array]:
     return lambda name: read(name, shapes[name])
 
 
-def results(program: Program, steps: int = 3) -> dict[str, Array]:
+def results(
+    program: Program, steps: int = 3, read: Callable[[str], Array] | None = None
+) -> dict[str, Array]:
     """Logits of a prefill of two left-padded rows and of some decode steps, and the state at the
     end.
     """
@@ -91,7 +93,8 @@ def results(program: Program, steps: int = 3) -> dict[str, Array]:
     from smelt.backends.torch.state import State
 
     expanded = Expand()(program)
-    module = build_module(expanded, Weights(expanded, reader(expanded)), use_fused=False)
+    weights = Weights(expanded, read or reader(expanded))
+    module = build_module(expanded, weights, use_fused=False)
     wanted = {t.attr("name") for t in program.functions["main"].inputs}
     rng = np.random.default_rng(7)
     ids = rng.integers(0, 99, (2, 6 + steps))
@@ -110,7 +113,8 @@ def results(program: Program, steps: int = 3) -> dict[str, Array]:
         tensors = {k: torch.from_numpy(v.copy()) for k, v in inputs.items() if k in wanted}
         with torch.no_grad():
             found[f"logits {step}"] = module(state=state, **tensors)["logits"].numpy()
-    return found | {name: t.float().numpy() for name, t in state.tensors().items()}
+    kept: dict[str, Any] = state.tensors()
+    return found | {name: value.float().numpy() for name, value in kept.items()}
 
 
 @cache
