@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from smelt.targets import TARGETS
 from tests import tiny
 
 NAMES = [n if d is None else f"{n}-{d}" for n, d in TARGETS if n != "tensorrt"]
-PLAIN = {name: key for name, key in zip(NAMES, [k for k in TARGETS if k[0] != "tensorrt"], strict=True)}
+PLAIN = dict(zip(NAMES, [k for k in TARGETS if k[0] != "tensorrt"], strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.llama(tmp_path_factory.mktemp("llama"))
 
 
-def compile_tiny(checkpoint: Path, name: str, out: Path, **options: object) -> Path:
+def compile_tiny(checkpoint: Path, name: str, out: Path, **options: Any) -> Path:
     target, dialect = PLAIN[name]
     smelt.compile(checkpoint, target=target, dialect=dialect, out=out, **options)
     return out
@@ -91,7 +92,9 @@ def test_session_generates_what_the_reference_does(checkpoint: Path, tmp_path: P
 
     model = LlamaForCausalLM.from_pretrained(checkpoint)
     ids = [3, 14, 15, 92, 65]
-    wanted = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, eos_token_id=None)
+    wanted = model.generate(
+        torch.tensor([ids]), max_new_tokens=12, do_sample=False, eos_token_id=None
+    )
     for name in NAMES:
         session = smelt.open(compile_tiny(checkpoint, name, tmp_path / name))
         result = session.generate(ids=ids, max_new_tokens=12, temperature=0.0).wait()
@@ -138,8 +141,7 @@ def test_killed_compile_leaves_nothing_finished(
     whole = digest(compile_tiny(checkpoint, name, tmp_path / "whole"))
     out = tmp_path / "out"
     code = (
-        "import sys, smelt;"
-        f"smelt.compile({str(checkpoint)!r}, target={target!r}, out={str(out)!r})"
+        f"import sys, smelt;smelt.compile({str(checkpoint)!r}, target={target!r}, out={str(out)!r})"
     )
     moments = random.Random(5)
     kills = int(os.environ.get("SMELT_KILLS", "5"))

@@ -35,7 +35,7 @@ def check_again(path: Path) -> float:
 
 
 def edit(artifact: Path, name: str, change: Callable[[str], str]) -> None:
-    """Change a text file of an artifact and its hash, as a faulty compiler would have written both."""
+    """Change a text file and its hash, as a faulty compiler would have written both."""
     file = artifact / name
     before = file.read_text()
     after = change(before)
@@ -52,12 +52,13 @@ def edit(artifact: Path, name: str, change: Callable[[str], str]) -> None:
 def test_edit_without_its_hash_is_refused(artifact: Path) -> None:
     program = artifact / "program.ir"
     program.write_text(program.read_text().replace("eps=1e-06", "eps=2e-06"))
-    with pytest.raises(ArtifactError, match="sha256|bytes"):
+    with pytest.raises(ArtifactError, match=r"sha256|bytes"):
         smelt.open(artifact)
 
 
 def test_wrong_rope_constant_names_the_first_key_cache(artifact: Path) -> None:
-    edit(artifact, "program.ir", lambda text: text.replace("value=(1.0, 0.1, ", "value=(1.0, 0.11, "))
+    wrong = "value=(1.0, 0.11, "
+    edit(artifact, "program.ir", lambda text: text.replace("value=(1.0, 0.1, ", wrong))
     with pytest.raises(ParityError, match=r"model\.layers\.0\.self_attn\.key"):
         check_again(artifact)
 

@@ -1,1 +1,2 @@
-"""Eager PyTorch: real parameters, autograd, any device. Also the reference for every other backend."""
+"""Eager PyTorch: real parameters, autograd, any device. Also the reference for every other
+backend."""

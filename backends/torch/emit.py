@@ -42,9 +42,11 @@ def emit(
     *,
     progress: Callable[[str, int], None] = lambda name, size: None,
 ) -> int:
-    """Write ``program.ir`` and ``weights.safetensors`` into a folder; gives the bytes of the weights.
+    """Write ``program.ir`` and ``weights.safetensors`` into a folder; gives the bytes of the
+    weights.
 
-    ``progress`` hears each tensor's name and bytes as it is written. Weights that the compiler derived
+    ``progress`` hears each tensor's name and bytes as it is written. Weights that the compiler
+    derived
     are stored as they are, under their own names.
     """
     leaves = {n.attr("name"): n for n in program.nodes() if n.op.name in ("param", "weight")}
@@ -82,8 +84,9 @@ def weight_reader(folder: Path) -> Callable[[str], Array]:
         except SafetensorError as error:
             raise ArtifactError(f"tensor `{name}`: {error}", place=WEIGHTS) from None
         if tensor.dtype is torch.bfloat16:
-            return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
-        return tensor.numpy()  # type: ignore[no-any-return]
+            tensor = tensor.view(torch.int16)
+            return np.asarray(tensor.numpy()).view(ml_dtypes.bfloat16)
+        return np.asarray(tensor.numpy())
 
     return read
 

@@ -19,7 +19,6 @@ from smelt.ir.tensor import Tensor as Node
 from smelt.ir.types import DType, TupleType, Type
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -111,9 +110,7 @@ def _plan(function: Function, kept: Mapping[str, Callable[..., Any]]) -> _Plan:
     return _Plan(function, any(map(_mentions_past, nodes)), steps, outputs, writes)
 
 
-def _run(
-    module: Any, plan: _Plan, state: State, inputs: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _run(module: Any, plan: _Plan, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     symbols = _bind(plan.function, inputs, state, module.program)
     values: dict[int, Any] = {}
     device = next(iter(inputs.values())).device

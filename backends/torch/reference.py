@@ -20,5 +20,3 @@ def reference_module(program: Program, weights: Weights, *, is_resident: bool = 
 
 def _expand(node: Tensor) -> Any:
     return node.op.expand(node) if node.op.is_composite else None
-
-

@@ -10,7 +10,6 @@ from smelt.errors import UnsupportedError
 from smelt.ir.types import DType
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 Row = Callable[..., Any]
@@ -175,9 +174,7 @@ def _quantize_weight(w: Tensor, bits: int, group: int, symmetric: bool) -> tuple
     raise UnsupportedError("weights are quantized at compile time, not while running")
 
 
-def _layer_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
+def _layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     from torch.nn import functional
 
     return functional.layer_norm(x, x.shape[-1:], weight, bias, eps)
@@ -241,7 +238,8 @@ def _attention(
 
 
 def _added(allowed: Tensor | None, bias: Tensor | None, q: Tensor) -> Tensor | None:
-    """One additive mask of both; forbidden scores get the dtype's lowest value, which keeps NaN out."""
+    """One additive mask of both; forbidden scores get the dtype's lowest value, which keeps NaN
+    out."""
     import torch
 
     if allowed is None:

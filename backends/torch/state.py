@@ -12,7 +12,6 @@ from smelt.ir.program import Program, Slot
 from smelt.ir.types import DType
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -23,7 +22,8 @@ FIRST = 256
 class State:
     """The slots of one sequence batch.
 
-    With a ``capacity`` (tokens), append slots are written in place into buffers that double up to that
+    With a ``capacity`` (tokens), append slots are written in place into buffers that double up to
+    that
     size; without one they grow by concatenation, which autograd follows.
     """
 
@@ -42,7 +42,8 @@ class State:
         """x [.., new, ..] after what the slot holds; gives all, oldest first."""
         import torch
 
-        # int8 entries are rounded in the graph (see `plan_kv`); here they stay in the type they had.
+        # int8 entries are rounded in the graph (see `plan_kv`); here they stay in the type they
+        # had.
         kept = x if slot.dtype is DType.I8 else x.to(torch_dtype(slot.dtype))
         if self._capacity is None:
             old = self._values.get(slot.name)
@@ -106,9 +107,13 @@ class State:
 
     def rewind(self, past: int) -> None:
         """Drop the newest tokens, so that ``past`` remain."""
-        replaced = [s.name for s in self._slots.values() if s.kind == "replace" and s.name in self._values]
+        replaced = [
+            s.name for s in self._slots.values() if s.kind == "replace" and s.name in self._values
+        ]
         if replaced:
-            raise ArtifactError(f"state `{replaced[0]}` cannot go back in time", hint="reset and run again")
+            raise ArtifactError(
+                f"state `{replaced[0]}` cannot go back in time", hint="reset and run again"
+            )
         if not 0 <= past <= self.past:
             raise ArtifactError(f"cannot go back to {past} tokens of {self.past}")
         if self._capacity is None:

@@ -1,6 +1,7 @@
 """smelt: an ahead-of-time compiler for Hugging Face checkpoints.
 
-``compile`` makes an artifact of a checkpoint, ``open`` gives a session on an artifact. Both are loaded
+``compile`` makes an artifact of a checkpoint, ``open`` gives a session on an artifact. Both are
+loaded
 when they are first used, so that importing the package costs next to nothing.
 """
 

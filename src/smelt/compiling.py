@@ -73,15 +73,14 @@ def compile(
     """Compile a checkpoint (directory, GGUF file or Hub id) into an artifact at ``out``.
 
     options: the other fields of ``Request``: dialect ("standard" or "ort", onnx only), quant
-    ("int4,group=32"), kv ("f32", "f16", "bf16", "int8"), task, context (tokens), spec (a spec file),
+    ("int4,group=32"), kv ("f32", "f16", "bf16", "int8"), task, context (tokens), spec (a spec
+    file),
     dtype ("f32", "bf16", "f16"; torch only), revision, offline, verify, dump_ir (a directory).
     Raises a SmeltError; nothing is then written.
     """
     request = Request(str(source), target, Path(out), **_paths(options))
     chosen = target_named(request.target, request.dialect)
-    checkpoint = open_checkpoint(
-        request.source, revision=request.revision, offline=request.offline
-    )
+    checkpoint = open_checkpoint(request.source, revision=request.revision, offline=request.offline)
     shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
     spec = request.spec or _own_spec(checkpoint)
     original = build(
@@ -143,7 +142,8 @@ class _Job:
     progress: Progress
 
     def verify(self, path: Path) -> tuple[Certificate, bytes]:
-        """Run the artifact at a path; its certificate and the golden file. ParityError if it fails."""
+        """Run the artifact at a path; its certificate and the golden file. ParityError if it
+        fails."""
         reason = self.target.cannot_run()
         text = self._text()
         probe = make_probe(
@@ -155,7 +155,9 @@ class _Job:
         )
         windows = {slot.name: slot.window for slot in self.optimized.slots.values()}
         is_quantized = self.settings.quant is not None
-        original = self._expected(self.original, Weights(self.original, self.checkpoint.read), probe)
+        original = self._expected(
+            self.original, Weights(self.original, self.checkpoint.read), probe
+        )
         meaning = self._expected(self.optimized, self.weights, probe) if is_quantized else original
         golden = pack(probe, meaning, windows)
         if reason is not None:

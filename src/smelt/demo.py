@@ -86,7 +86,9 @@ def _chat(case: Case, source: Path, out: Path) -> list[str]:
     if certificate["status"] == "not_run":
         why = f"not run: {certificate['reason']}"
         return [case.name, _size(path), "", "", "", "", why, "(engine built)"]
-    said = _smelt("run", path, QUESTION, "--max-new-tokens", "24", "--temperature", "0", "--json")[0]
+    said = _smelt("run", path, QUESTION, "--max-new-tokens", "24", "--temperature", "0", "--json")[
+        0
+    ]
     found = _smelt("bench", path, "--json")
     return [
         case.name,
@@ -133,14 +135,10 @@ def _smelt(*words: object, shown: bool = False) -> Any:
     command = [sys.executable, "-m", "smelt.cli", *map(str, words)]
     if shown:
         console.write(f"\n$ smelt {' '.join(map(str, words))}\n")
-        done = subprocess.run(command)
-        if done.returncode:
-            raise SmeltError(f"smelt {words[0]} failed with exit code {done.returncode}")
-        return None
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stdout=None if shown else subprocess.PIPE, text=True)
     if done.returncode:
         raise SmeltError(f"smelt {words[0]} failed with exit code {done.returncode}")
-    return json.loads(done.stdout)
+    return None if shown else json.loads(done.stdout)
 
 
 def _size(path: Path) -> str:

@@ -37,7 +37,12 @@ def companions(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def describe(
-    checkpoint: Checkpoint, program: Program, *, target: str, dialect: str | None, context: int | None
+    checkpoint: Checkpoint,
+    program: Program,
+    *,
+    target: str,
+    dialect: str | None,
+    context: int | None,
 ) -> Manifest:
     """What every target says the same; the target adds files, plans and the certificate."""
     config = checkpoint.config

@@ -6,7 +6,8 @@ from __future__ import annotations
 class SmeltError(Exception):
     """A refusal with a place and a hint.
 
-    ``message`` is lower case, without a final period, and holds both values ("size is 10, wants 20").
+    ``message`` is lower case, without a final period, and holds both values ("size is 10, wants
+    20").
     ``place`` is where: ``file:line:column``, a file, a tensor or a layer path.
     ``excerpt`` is the source line and a caret line below it, if there is one.
     ``hint`` is what to do next. ``exit_code`` is what the command line returns.

@@ -39,7 +39,8 @@ def pack(probe: Probe, meaning: Expected, windows: Mapping[str, int | None]) -> 
             kept[f"{index:04}.{call.function}.output.{name}"] = sketch(part)
     for slot, array in meaning.state.items():
         kept[f"state.{slot}"] = sketch(newest(array, windows.get(slot)))
-    return save(kept)
+    data: bytes = save(kept)
+    return data
 
 
 def recheck(
@@ -96,5 +97,3 @@ def _compare(place: str, found: Mapping[str, Array], wanted: Array, tolerance: f
             hint="the artifact is damaged or its runtime is at fault; compile it again",
         )
     return error / scale
-
-

@@ -13,7 +13,8 @@ from smelt.ir.tensor import Tensor
 
 
 class KeptWeights(Weights):
-    """``Weights`` that computes each derived weight once and then reads it, mapped, from a folder."""
+    """``Weights`` that computes each derived weight once and then reads it, mapped, from a
+    folder."""
 
     def __init__(self, program: Program, read: Read, folder: Path) -> None:
         super().__init__(program, read)

@@ -14,7 +14,8 @@ from smelt.runtime.text import Text
 def open(path: str | Path, **options: Any) -> Session:
     """A session on an artifact: a folder (torch, onnx, tensorrt) or a `model.smelt` file (edge).
 
-    options: context (tokens that the state can hold), threads, and for torch device ("cpu", "cuda").
+    options: context (tokens that the state can hold), threads, and for torch device ("cpu",
+    "cuda").
     ArtifactError when the artifact is damaged or needs what this machine lacks.
     """
     from smelt.targets import target_named

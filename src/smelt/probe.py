@@ -44,7 +44,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Probe:
-    """Calls for the reference (whole) and for the artifact (in steps); ``tokens`` of a causal model."""
+    """Calls for the reference (whole) and for the artifact (in steps); ``tokens`` of a causal
+    model."""
 
     whole: tuple[Call, ...]
     steps: tuple[Call, ...]
@@ -62,7 +63,8 @@ def make_probe(
 ) -> Probe:
     """Inputs for a program.
 
-    vocabulary: ids are below it. types: segment ids are below it. tokens: the text's ids, if there is a
+    vocabulary: ids are below it. types: segment ids are below it. tokens: the text's ids, if there
+    is a
     tokenizer; random ids follow. limit: the most tokens that the state can hold.
     """
     windows = [s.window for s in program.slots.values() if s.window is not None and s.window <= 64]
@@ -130,7 +132,9 @@ class _Maker:
         return np.stack(ids).reshape(shape).astype(np.int64)
 
 
-def pair(outputs: Mapping[str, Array], call: Call, whole: Mapping[str, Array]) -> Iterator[tuple[str, Array, Array]]:
+def pair(
+    outputs: Mapping[str, Array], call: Call, whole: Mapping[str, Array]
+) -> Iterator[tuple[str, Array, Array]]:
     """Each output of a step beside the reference's for the same tokens."""
     for name, actual in outputs.items():
         expected = whole[name]

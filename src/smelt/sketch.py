@@ -1,6 +1,8 @@
-"""Small summaries of large arrays, stored in an artifact so that it can be checked without its source.
+"""Small summaries of large arrays, stored in an artifact so that it can be checked without its
+source.
 
-A sketch projects the last axis onto a few fixed ±1 vectors: an error of one element shows as large in
+A sketch projects the last axis onto a few fixed ±1 vectors: an error of one element shows as large
+in
 the sketch as it is, and 49 152 logits become four numbers.
 """
 

@@ -27,7 +27,6 @@ from smelt.runtime.certificate import (
     Tolerance,
 )
 from smelt.runtime.engine import Engine
-from smelt.sketch import sketch
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str], None]
@@ -106,7 +105,8 @@ def certify(
 ) -> Certificate:
     """Compare an opened artifact with its references.
 
-    windows: how many newest entries of each slot matter. rounding: a key of ``TOLERANCES``, the coarsest rounding that the artifact does. original and bits:
+    windows: how many newest entries of each slot matter. rounding: a key of ``TOLERANCES``, the
+    coarsest rounding that the artifact does. original and bits:
     for a quantized artifact. The certificate may say "failed"; see ``require``.
     """
     tolerance, why = TOLERANCES[rounding]
@@ -124,7 +124,8 @@ def certify(
         for slot, wanted in meaning.state.items()
     ]
     distribution = _distribution(logits, probe, bits) if logits and bits else None
-    passed = all(c.passed for c in (*checks, *slots)) and (distribution is None or distribution.passed)
+    passed = all(c.passed for c in checks) and all(s.passed for s in slots)
+    passed = passed and (distribution is None or distribution.passed)
     return Certificate(
         status="passed" if passed else "failed",
         reference="fp32 eager, unoptimized graph" + (" with the same codes" if bits else ""),
@@ -198,12 +199,14 @@ def _slot(
 
 
 def newest(array: Array, window: int | None) -> Array:
-    """The newest ``window`` entries of a cache [batch, heads, entries, dim]; a ring may keep no more."""
+    """The newest ``window`` entries of a cache [batch, heads, entries, dim]; a ring may keep no
+    more."""
     return array if window is None or array.ndim != 4 else array[:, :, -window:]
 
 
 def _distance(actual: Array, wanted: Array) -> tuple[float, float]:
-    """The largest error and the scale; a wrong shape or a NaN counts as an error of the scale and more."""
+    """The largest error and the scale; a wrong shape or a NaN counts as an error of the scale and
+    more."""
     scale = float(np.abs(wanted).max(initial=0.0)) or 1e-30
     if actual.shape != wanted.shape:
         return 1e30, scale
@@ -211,9 +214,7 @@ def _distance(actual: Array, wanted: Array) -> tuple[float, float]:
     return (error if np.isfinite(error) else 1e30), scale
 
 
-def _divergence(
-    checks: list[OutputCheck], slots: list[SlotCheck]
-) -> LayerDivergence | None:
+def _divergence(checks: list[OutputCheck], slots: list[SlotCheck]) -> LayerDivergence | None:
     """Slots come in the order of the layers, so the first bad one is the place; else the output."""
     for slot in slots:
         if not slot.passed:
@@ -262,5 +263,3 @@ def _log_softmax(x: Array) -> Array:
     wide -= wide.max(-1, keepdims=True)
     result: Array = wide - np.log(np.exp(wide).sum(-1, keepdims=True))
     return result
-
-
