@@ -126,8 +126,12 @@ def generate_rows(
     metrics.total_seconds = watch.seconds
 
 
-def with_room(options: Options, room: int | None) -> tuple[Options, Finish]:
-    """The options cut to the room that the context has, and why a row would end there."""
-    if room is None or options.max_new_tokens <= room:
-        return options, "length"
-    return replace(options, max_new_tokens=room), "context"
+def within(options: Options, tokens: int, context: int | None) -> tuple[Options, Finish]:
+    """The options cut to what fits after so many tokens, and why a row would end there."""
+    limit: Finish = "length"
+    if options.max_length is not None:
+        most = max(1, options.max_length - tokens)
+        options = replace(options, max_new_tokens=min(options.max_new_tokens, most))
+    if context is not None and options.max_new_tokens > context - tokens:
+        options, limit = replace(options, max_new_tokens=context - tokens), "context"
+    return options, limit

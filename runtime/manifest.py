@@ -146,6 +146,8 @@ class GenerationDefaults(Record):
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
     max_new_tokens: Count | None = None
+    max_length: Count | None = None
+    """Prompt and new tokens together; holds where nothing says how many new ones."""
     min_new_tokens: Count | None = None
     no_repeat_ngram_size: Count | None = None
     suppress_tokens: TokenIds = ()

@@ -60,6 +60,7 @@ _PLAIN = (
     "min_p",
     "repetition_penalty",
     "max_new_tokens",
+    "max_length",
     "min_new_tokens",
     "no_repeat_ngram_size",
     "forced_bos_token_id",
@@ -126,10 +127,14 @@ def resolve(
     temperature = _temperature(defaults, given)
     sampled = temperature > 0.0
     own = defaults if defaults.do_sample and sampled else None
-    limit = given.get("max_new_tokens", defaults.max_new_tokens or DEFAULT_NEW_TOKENS)
+    limit = given.get("max_new_tokens", defaults.max_new_tokens)
+    max_length = defaults.max_length if limit is None else None
+    if limit is None:
+        limit = DEFAULT_NEW_TOKENS if max_length is None else max_length
     _check_number("max_new_tokens", limit, 1, 2**31, whole=True)
     options = Options(
         max_new_tokens=limit,
+        max_length=max_length,
         temperature=temperature,
         top_k=given.get("top_k", (own and own.top_k) or 0),
         top_p=given.get("top_p", (own and own.top_p) or 1.0),

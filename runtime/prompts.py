@@ -24,8 +24,6 @@ class Batch:
     """Rows that go through the engine together."""
 
     rows: list[Row]
-    room: int | None
-    """Tokens that the context has left."""
     pad: int
     source: dict[str, Array] | None = None
     """An encoder's inputs; none for a decoder alone."""
@@ -117,9 +115,7 @@ def _decoder_batches(manifest: Manifest, ids: list[list[int]], text: Text | None
     pad = _pad(manifest, text)
     batches = []
     for group in _groups(ids, limit_of(manifest, "batch"), mixed=masks(manifest)):
-        longest = max(len(ids[index]) for index in group)
-        room = None if manifest.context is None else manifest.context - longest
-        batches.append(Batch([Row(index, list(ids[index])) for index in group], room, pad))
+        batches.append(Batch([Row(index, list(ids[index])) for index in group], pad))
     return batches
 
 
@@ -145,12 +141,11 @@ def _check_row(manifest: Manifest, index: int, row: list[int], rows: int) -> Non
 def _encoder_batches(manifest: Manifest, prompts: Prompts, text: Text | None) -> list[Batch]:
     pad = _pad(manifest, text)
     prefix = decoder_prefix(manifest)
-    room = None if manifest.context is None else manifest.context - len(prefix)
     encoder = manifest.function("encoder")
     if prompts.inputs is not None:
         source = check_inputs(manifest, encoder, prompts.inputs, 0)
         count = next(iter(source.values())).shape[0]
-        return [Batch([Row(i, list(prefix)) for i in range(count)], room, pad, source)]
+        return [Batch([Row(i, list(prefix)) for i in range(count)], pad, source)]
     if not any(spec.name == "input_ids" for spec in encoder.inputs):
         names = ", ".join(spec.name for spec in encoder.inputs)
         raise SmeltError(f"the encoder takes {names}, not text", hint="give `inputs`")
@@ -160,7 +155,7 @@ def _encoder_batches(manifest: Manifest, prompts: Prompts, text: Text | None) ->
         given = {"input_ids": ids, "attention_mask": mask}
         source = check_inputs(manifest, encoder, given, 0)
         rows = [Row(index, list(prefix)) for index in group]
-        batches.append(Batch(rows, room, pad, source))
+        batches.append(Batch(rows, pad, source))
     return batches
 
 

@@ -39,6 +39,8 @@ class Options:
     """Everything that decides which token comes next; see ``options.resolve``."""
 
     max_new_tokens: int
+    max_length: int | None = None
+    """Prompt and new tokens together, where the model sets that and the call sets nothing."""
     temperature: float = 0.0
     """0 is greedy."""
     top_k: int = 0

@@ -13,7 +13,7 @@ from smelt.runtime.classify import Label, classify
 from smelt.runtime.embedding import embed
 from smelt.runtime.engine import Array, Engine
 from smelt.runtime.fill_mask import Candidate, fill_mask
-from smelt.runtime.generate import Completion, Piece, generate_rows, with_room
+from smelt.runtime.generate import Completion, Piece, generate_rows, within
 from smelt.runtime.metrics import Metrics, Stopwatch
 from smelt.runtime.options import resolve
 from smelt.runtime.prompts import Batch, plan_batches, read_prompts
@@ -140,7 +140,8 @@ class Session:
                 generation.metrics.cached_tokens = self._rewind(batch.rows[0].tokens)
             else:
                 self.engine.reset()
-            options, limit = with_room(generation.options, batch.room)
+            longest = max(len(row.tokens) for row in batch.rows)
+            options, limit = within(generation.options, longest, self.manifest.context)
             done = [generation.completions[row.index] for row in batch.rows]
             pieces = generate_rows(
                 self.engine,

@@ -86,6 +86,15 @@ def test_context_is_a_limit_with_both_numbers() -> None:
     assert session.generate(ids=[2, 3], max_new_tokens=5).wait().finish == "length"
 
 
+def test_the_models_own_limits_hold_where_the_call_sets_none() -> None:
+    session = Session(ToyDecoder(manifest(generation={"max_length": 9})))
+    assert len(session.generate(ids=[2, 3, 4]).ids) == 6
+    assert len(session.generate(ids=list(range(2, 22))).ids) == 1
+    assert len(session.generate(ids=[2, 3, 4], max_new_tokens=11).ids) == 11
+    session = Session(ToyDecoder(manifest(generation={"max_new_tokens": 4, "max_length": 2})))
+    assert len(session.generate(ids=[2, 3, 4]).ids) == 4
+
+
 def test_eos_ends_a_row_and_not_the_others() -> None:
     free = Session(ToyDecoder(manifest(generation={}))).generate(ids=PROMPTS, max_new_tokens=12)
     free.wait()
