@@ -30,7 +30,7 @@ def rope_table(
     return cosine(angles) * scale, sine(angles) * scale
 
 
-@composite(flops=lambda out, x, *_: 3 * x.type.size)
+@composite(flops=lambda out, x, *_, **__: 3 * x.type.size)
 def rope(x: Tensor, cos: Tensor, sin: Tensor, *, interleaved: bool = False) -> Tensor:
     """Rotate pairs of the first 2·pairs channels of x [batch, heads, seq, dim]; the rest pass
     through.

@@ -9,7 +9,7 @@ from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 
 
-@composite(flops=lambda out, x, *_: 5 * x.type.size)
+@composite(flops=lambda out, x, *_, **__: 5 * x.type.size)
 def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float, offset: float = 0.0) -> Tensor:
     """Scale x to unit root-mean-square, times (weight + offset). Source: Zhang, Sennrich 2019."""
     wide = cast(x, DType.F32)
@@ -21,7 +21,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float, offset: flo
     return cast(unit, x.dtype) * weight
 
 
-@composite(flops=lambda out, x, *_: 8 * x.type.size)
+@composite(flops=lambda out, x, *_, **__: 8 * x.type.size)
 def layer_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float
 ) -> Tensor:

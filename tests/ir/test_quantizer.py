@@ -41,7 +41,8 @@ def nearest(w: Array, bits: int, group: int, symmetric: bool) -> Array:
         scale = (high - low) / (2**bits - 1)
         zero = np.rint(-low / scale)
         q = np.clip(np.rint(blocks / scale) + zero, 0, 2**bits - 1) - zero
-    return (q * scale).reshape(w.shape)
+    result: Array = (q * scale).reshape(w.shape)
+    return result
 
 
 @pytest.mark.parametrize(("bits", "symmetric"), KINDS)
