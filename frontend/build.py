@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from smelt.errors import CheckpointError, SmeltError, SpecError
+from smelt.errors import CheckpointError, SmeltError, SpecError, UnsupportedError
 from smelt.frontend.config import Config
 from smelt.frontend.scope import Scope, Shapes
 from smelt.frontend.spec.evaluate import Evaluator
@@ -57,7 +57,10 @@ def build(
     functions = {c.function: _function(evaluator, c) for c in chosen.functions}
     entries = [c.entry for t in TASKS.values() for c in t.functions]
     considered = keys_named(evaluator.definitions, entries)
-    view.refuse_unread(model_type, (*considered, *evaluator.value("ignores", ())))
+    required = evaluator.value("requires", ())
+    _check_required(view, required)
+    harmless = (*evaluator.value("ignores", ()), *(key for key, _ in required))
+    view.refuse_unread(model_type, (*considered, *harmless))
     longest = context or _context(config)
     bounds = dict(DEFAULT_BOUNDS)
     if longest:
@@ -69,6 +72,17 @@ def build(
     if shapes is not None:
         _refuse_unread(program, evaluator, config)
     return program
+
+
+def _check_required(config: Config, required: tuple[tuple[str, Any], ...]) -> None:
+    """UnsupportedError for a key whose value is not the one that the spec is written for."""
+    for key, wanted in required:
+        value = config.get(key)
+        if value is not None and value != wanted:
+            raise UnsupportedError(
+                f"config key `{key}` is {value!r}, the spec supports {wanted!r}",
+                place="config.json",
+            )
 
 
 def choose_task(
@@ -163,15 +177,15 @@ def _other_heads(task: str, evaluator: Evaluator, config: Mapping[str, Any]) -> 
     for other in supported(set(evaluator.definitions)):
         if other.name == task:
             continue
-        scope = Scope(Config(config), evaluator.scope.dtype, rename=evaluator.scope.rename)
+        here = evaluator.scope
+        scope = Scope(Config(config), here.dtype, here.shapes, strict=False, rename=here.rename)
         elsewhere = Evaluator(evaluator.definitions, scope.config, scope)
         try:
             functions = {c.function: _function(elsewhere, c) for c in other.functions}
         except SmeltError:
             continue  # this config lacks what that task needs
         program = Program("", other.name, functions, scope.slots, {})
-        for name in _names_read(program):
-            found.update(scope.candidates(name))
+        found |= _names_read(program)
     return found
 
 

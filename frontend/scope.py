@@ -27,21 +27,23 @@ class Scope:
     config: Config
     dtype: DType
     shapes: Shapes | None = None
+    #: Whether a parameter that the checkpoint lacks is an error.
+    strict: bool = True
     rename: tuple[tuple[str, str], ...] = ()
     slots: dict[str, Slot] = field(default_factory=dict)
     writes: dict[str, Tensor] = field(default_factory=dict)
     inputs: dict[str, Tensor] = field(default_factory=dict)
     used_inputs: set[str] = field(default_factory=set)
     path: str = ""
-    #: Whether the current function goes on where the call before it ended.
-    continues: bool = False
+    #: What the current function does with state; see ``Contract``.
+    state: str = "none"
     #: Expert indices [rows, chosen] while the body of an expert is built: weights are then stacked.
     experts: tuple[Tensor, int] | None = None
 
     def begin(self, contract: Contract, sizes: Mapping[str, Size]) -> None:
         """Start a function: declare its inputs; ``sizes`` gives sizes that the spec fixes by name."""
         self.inputs, self.used_inputs, self.writes = {}, set(), {}
-        self.continues = contract.continues
+        self.state = contract.state
         for port in contract.inputs:
             shape = tuple(substitute(parse_size(size), sizes) for size in port.sizes)
             kind = Type(shape, self.dtype if port.dtype.is_float else port.dtype)
@@ -81,16 +83,18 @@ class Scope:
             stored = self._stored(full, fixed, 1)
         return ops.param(name=stored, type=Type(fixed, self.dtype))
 
-    def has(self, name: str) -> bool:
-        """Whether the checkpoint has ``path.name`` under any of its names."""
+    def has(self, name: str) -> bool | None:
+        """Whether the checkpoint has ``path.name`` under any of its names; None without a checkpoint."""
         full = f"{self.path}.{name}" if self.path else name
-        return self.shapes is None or any(c in self.shapes for c in self.candidates(full))
+        return None if self.shapes is None else any(c in self.shapes for c in self.candidates(full))
 
     def _stored(self, name: str, shape: tuple[int, ...], count: int) -> str:
         if self.shapes is None:
             return name
         candidates = self.candidates(name)
         found = next((c for c in candidates if c in self.shapes), None)
+        if found is None and not self.strict:
+            return name
         if found is None:
             near = difflib.get_close_matches(name, self.shapes, 1)
             raise CheckpointError(

@@ -25,15 +25,16 @@ class Port:
 class Contract:
     """One function of a task: the spec's entry that gives it, its inputs, its outputs in order.
 
-    ``continues``: a call goes on where the one before it ended, so caches are kept. Without it the text
-    is all there, and what a spec caches is used and forgotten.
+    state: ``none`` where a call sees everything at once, and what a spec would keep is used and
+    forgotten; ``continues`` where a call goes on from the one before; ``prepares`` where a call only
+    stores what another function recalls.
     """
 
     function: str
     entry: str
     inputs: tuple[Port, ...]
     outputs: tuple[str, ...]
-    continues: bool = False
+    state: str = "none"
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ def _single(name: str, inputs: tuple[Port, ...], outputs: tuple[str, ...], *endi
 def _double(
     name: str, source: tuple[Port, ...], target: tuple[Port, ...], output: str, *endings: str
 ) -> Task:
-    encoder = Contract("encoder", f"{name}_encoder", source, ("last_hidden_state",))
-    decoder = Contract("decoder", f"{name}_decoder", target, (output,), continues=True)
+    hidden = ("last_hidden_state",)
+    encoder = Contract("encoder", f"{name}_encoder", source, hidden, state="prepares")
+    decoder = Contract("decoder", f"{name}_decoder", target, (output,), state="continues")
     return Task(name, (encoder, decoder), endings)
 
 
@@ -94,7 +96,7 @@ def _double(
 _ALL = (
     Task(
         "causal_lm",
-        (Contract("main", "causal_lm", _DECODER, ("logits",), continues=True),),
+        (Contract("main", "causal_lm", _DECODER, ("logits",), state="continues"),),
         ("ForCausalLM", "LMHeadModel", "LMHead"),
     ),
     _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM"),

@@ -45,8 +45,8 @@ class OnnxEngine:
         """Run a function; outputs are copied out, state stays with onnxruntime."""
         spec = self.manifest.function(function)
         symbols = bind(spec, inputs, {"past": self._past})
-        appends = any(self._slot(name).kind == "append" for name in spec.writes)
-        new = symbols.get("seq", 0) if appends else 0
+        # A recurrent model has no cache, but its mask covers the tokens that it has seen.
+        new = symbols.get("seq", 0) if spec.writes else 0
         if self._limit is not None and self._past + new > self._limit:
             raise ArtifactError(
                 f"{self._past + new} tokens do not fit a context of {self._limit}",

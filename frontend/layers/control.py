@@ -48,9 +48,16 @@ def default(e: Evaluator, value: Any, otherwise: Any) -> Any:
 
 
 @layer
-def has(e: Evaluator, name: str) -> bool:
-    """Whether the checkpoint has the parameter ``name`` here; yes when no checkpoint is at hand."""
-    return e.scope.has(name)
+def has(e: Evaluator, name: str, unknown: bool = False) -> bool:
+    """Whether the checkpoint has the parameter ``name`` here; ``unknown`` when there is no checkpoint."""
+    found = e.scope.has(name)
+    return unknown if found is None else found
+
+
+@layer
+def pair(e: Evaluator, value: Any) -> tuple[Any, ...]:
+    """A number twice; two numbers as they are."""
+    return value if isinstance(value, tuple) else (value, value)
 
 
 @layer

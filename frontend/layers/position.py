@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from smelt.errors import SpecError
 from smelt.frontend.config import Config
@@ -11,6 +14,7 @@ from smelt.frontend.rope_scaling import rotation
 from smelt.ir import ops
 from smelt.ir.dims import Size, symbol
 from smelt.ir.tensor import Tensor
+from smelt.ir.types import DType
 
 if TYPE_CHECKING:
     from smelt.frontend.spec.evaluate import Evaluator
@@ -22,7 +26,7 @@ def position_ids(e: Evaluator, count: Size) -> Tensor:
     given = e.scope.input("position_ids")
     if given is not None:
         return given
-    past = symbol("past") if e.scope.continues else 0
+    past = symbol("past") if e.scope.state == "continues" else 0
     return ops.reshape(ops.arange(past + count, start=past), shape=(1, count))  # type: ignore[no-any-return]
 
 
@@ -55,3 +59,41 @@ def rope(
     turn = rotation(plain, dim=dim, length=length, positions=positions)
     cos, sin = ops.rope_table(positions, turn.frequencies, scale=turn.scale)
     return ops.rope(x, cos, sin, interleaved=interleaved)  # type: ignore[no-any-return]
+
+
+@layer
+def offsets(e: Evaluator, queries: Size, keys: Size) -> Tensor:
+    """Key position minus query position, i64 [queries, keys]; both end at the newest token."""
+    query = ops.reshape(ops.arange(keys, start=keys - queries), shape=(queries, 1))
+    return ops.reshape(ops.arange(keys), shape=(1, keys)) - query  # type: ignore[no-any-return]
+
+
+@layer
+def log_buckets(
+    e: Evaluator, distance: Tensor, *, count: int, furthest: int, both_ways: bool
+) -> Tensor:
+    """The bucket of each distance: exact when near, logarithmic up to ``furthest``, then all the same.
+
+    Half of the ``count`` buckets are for keys ahead when ``both_ways``; else those share bucket 0.
+    Source: Raffel et al. 2020 (T5). The buckets are computed here once; only a lookup is left.
+    """
+    table = tuple(_bucket(d, count, furthest, both_ways) for d in range(-furthest, furthest + 1))
+    known = ops.const(value=table, dtype=DType.I64, shape=(len(table),))
+    near = ops.clamp(distance, low=-furthest, high=furthest) + furthest
+    return ops.gather(known, near, axis=0)  # type: ignore[no-any-return]
+
+
+def _bucket(distance: int, count: int, furthest: int, both_ways: bool) -> int:
+    first = 0
+    if both_ways:
+        count //= 2
+        first = count if distance > 0 else 0
+        distance = abs(distance)
+    distance = abs(min(distance, 0)) if not both_ways else distance
+    exact = count // 2
+    if distance < exact:
+        return first + distance
+    # Rounded to f32 after each step, as the reference computes it: a bucket's border must not move.
+    ratio = np.float32(np.log(np.float32(np.float32(distance) / np.float32(exact))))
+    share = np.float32(ratio / np.float32(math.log(furthest / exact)))
+    return first + min(exact + int(share * np.float32(count - exact)), count - 1)

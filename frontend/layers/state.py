@@ -1,4 +1,7 @@
-"""State between calls: caches that grow, and values that are replaced."""
+"""State between calls: caches that grow, and values that are replaced.
+
+In a task that sees everything in one call nothing is kept: a cache is what was put in, memory is zero.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from smelt.errors import SpecError
 from smelt.frontend.layers.registry import layer
+from smelt.ir import ops
 from smelt.ir.dims import Size
 from smelt.ir.tensor import Tensor
 
@@ -15,23 +19,45 @@ if TYPE_CHECKING:
 
 @layer
 def cache(e: Evaluator, x: Tensor, name: str, window: int | None = None, axis: int = 2) -> Tensor:
-    """Append x to the cache ``name`` here and give all of it, oldest first.
-
-    In a task that sees a whole text at once that is x itself.
-    """
+    """Append x to the cache ``name`` here and give all of it, oldest first."""
     if window is not None and (not isinstance(window, int) or window < 1):
         raise SpecError(f"window is {window!r}, wants a positive number of tokens or None")
-    return e.scope.append(name, x, axis, window) if e.scope.continues else x
+    return e.scope.append(name, x, axis, window) if e.scope.state == "continues" else x
 
 
 @layer
 def remember(e: Evaluator, x: Tensor, name: str) -> Tensor:
     """Replace the state ``name`` here by x, for the next call or another function; gives x."""
-    return e.scope.write(name, x)
+    return x if e.scope.state == "none" else e.scope.write(name, x)
 
 
 @layer
 def recall(e: Evaluator, name: str, shape: tuple[Size, ...] | None = None) -> Tensor:
     """The state ``name`` here as the call began: zeros at first when its shape is given, else what an
     earlier function of the task remembered."""
+    if shape is not None and e.scope.state != "continues":
+        return ops.full(shape=shape, value=0.0, dtype=e.scope.dtype)  # type: ignore[no-any-return]
     return e.scope.read(name, shape, e.scope.dtype)
+
+
+@layer
+def history(e: Evaluator, x: Tensor, name: str, count: int, axis: int = 2) -> Tensor:
+    """x after the newest ``count`` entries of earlier calls (zeros at first), along an axis."""
+    if count == 0:
+        return x
+    before = recall(e, name, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
+    whole: Tensor = ops.concat(before, x, axis=axis)
+    length = whole.shape[axis]
+    remember(e, ops.slice(whole, axis=axis, start=length - count, stop=length), name)
+    return whole
+
+
+@layer
+def scan(
+    e: Evaluator, x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, *, name: str
+) -> Tensor:
+    """``selective_scan`` from the state ``name`` here, which then holds the last one."""
+    before = recall(e, name, (x.shape[0], *a.shape))
+    y, after = ops.selective_scan(x, delta, a, b, c, before)
+    remember(e, after, name)
+    return y  # type: ignore[no-any-return]

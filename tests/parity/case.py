@@ -43,15 +43,18 @@ def table(
 
     A variant may hold ``prompt``, ``pads`` and ``tasks`` (default: all of ``architectures``).
     """
-    cases = []
+    cases: list[Case] = []
     for name, variant in variants.items():
         config = {**base, **variant}
         tasks = config.pop("tasks", tuple(architectures))
         rest = {key: config.pop(key) for key in ("prompt", "pads") if key in config}
-        cases += [
-            Case(model_type, task, architectures[task], name, config, **{**options, **rest})
-            for task in tasks
-        ]
+        for task in tasks:
+            # An answer has a start and an end, whatever a classifier of this config would have.
+            own = {
+                k: v for k, v in config.items() if task != "question_answering" or k != "num_labels"
+            }
+            case = Case(model_type, task, architectures[task], name, own, **{**options, **rest})
+            cases.append(case)
     return cases
 
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.parity.case import Case
+from tests.parity.case import Case, all_cases
 from tests.parity.checkpoints import make
 
 Array = np.ndarray[Any, Any]
 
 DECODE = 32
+
+#: Models that take no positions and keep their state as ``cache_params``.
+RECURRENT = ("mamba",)
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,12 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
     for step in range(DECODE + 1):
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-        known = _cache_argument(asked.model, cache)
-        accepted = inputs if _takes_positions(asked.model) else _without(inputs, "position_ids")
-        result = asked.run(**accepted, **known, use_cache=True)
+        if asked.case.model_type in RECURRENT:
+            real = mask[:, -ids.shape[1] :]
+            given = {"input_ids": ids, "attention_mask": real, "cache_params": cache}
+        else:
+            given = {**inputs, "past_key_values": cache}
+        result = asked.run(**given, use_cache=True)
         logits = _array(result.logits)
         real = mask[:, -ids.shape[1] :] != 0
         asked.steps.append(Step("main", inputs, {"logits": logits}, real))
@@ -117,9 +123,7 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
     """One call over a padded text; ``names`` are the outputs that count."""
 
     def drive(asked: Asked) -> Sequence[Held]:
-        is_decoder = (
-            hasattr(asked.config, "num_key_value_heads") or asked.config.model_type == "gpt2"
-        )
+        is_decoder = asked.case.model_type in DECODERS
         mask = padded(asked.case, on_left=is_decoder)
         inputs = {"input_ids": asked.ids(mask.shape) * mask, "attention_mask": mask}
         if hasattr(asked.config, "type_vocab_size"):
@@ -223,6 +227,9 @@ def speech(*names: str) -> Callable[[Asked], Sequence[Held]]:
     return drive
 
 
+#: Types that read a text from left to right: their padding is on the left and its rows mean nothing.
+DECODERS = frozenset(case.model_type for case in all_cases() if case.task == "causal_lm")
+
 _HIDDEN = ("last_hidden_state", "pooler_output")
 
 #: How each task is asked.
@@ -252,19 +259,9 @@ def _held(cache: Any, real: Array) -> tuple[Held, ...]:
         keys = tuple(_array(layer.keys) for layer in cache.layers)
         values = tuple(_array(layer.values) for layer in cache.layers)
         return Held(".key", keys, real), Held(".value", values, real)
-    raise AssertionError(f"{type(cache).__name__} is no cache that this harness knows")
-
-
-def _cache_argument(model: Any, cache: Any) -> dict[str, Any]:
-    return {} if cache is None else {"past_key_values": cache}
-
-
-def _takes_positions(model: Any) -> bool:
-    return True
-
-
-def _without(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {k: v for k, v in inputs.items() if k != name}
+    conv = tuple(_array(layer.conv_states[0]) for layer in cache.layers)
+    state = tuple(_array(layer.recurrent_states[0]) for layer in cache.layers)
+    return Held(".conv", conv), Held(".state", state)
 
 
 def _call(module: Any, inputs: Mapping[str, Array]) -> Any:
