@@ -39,10 +39,10 @@ def build(
 ) -> Program:
     """Build the program of a task.
 
-    config: the parsed config.json, in the transformers 5 dialect. task: default from `architectures`.
-    spec: a spec file instead of the library's for `model_type`. shapes: shapes of the checkpoint's
-    tensors; each parameter is then checked against it and named as it is stored. context: the largest
-    number of tokens that state holds; default `max_position_embeddings`.
+    config: the parsed config.json, in the transformers 5 dialect. task: default from
+    `architectures`. spec: a spec file instead of the library's for `model_type`. shapes: shapes of
+    the checkpoint's tensors; each parameter is then checked against it and named as it is stored.
+    context: the largest number of tokens that state holds; default `max_position_embeddings`.
     Raises SpecError, CheckpointError or UnsupportedError.
     """
     model_type = str(config.get("model_type") or "")
@@ -88,7 +88,9 @@ def _check_required(config: Config, required: tuple[tuple[str, Any], ...]) -> No
 def choose_task(
     evaluator: Evaluator, config: Mapping[str, Any], task: str | None, module: Module
 ) -> Task:
-    """The task asked for, or the one that `architectures` names; it must be one that the spec defines."""
+    """The task asked for, or the one that `architectures` names; it must be one that the spec
+    defines.
+    """
     offered = supported(set(evaluator.definitions))
     names = ", ".join(t.name for t in offered) or "none"
     if task is not None:
@@ -124,9 +126,8 @@ def _function(evaluator: Evaluator, contract: Contract) -> Function:
         (n, t) for n, t in zip(contract.outputs, results, strict=False) if t is not None
     )
     if len(results) > len(contract.outputs) or not all(isinstance(t, Tensor) for _, t in outputs):
-        raise SpecError(
-            f"`{contract.entry}` gives {len(results)} results, the task has {', '.join(contract.outputs)}"
-        )
+        wanted = ", ".join(contract.outputs)
+        raise SpecError(f"`{contract.entry}` gives {len(results)} results, the task has {wanted}")
     inputs = tuple(t for name, t in scope.inputs.items() if name in scope.used_inputs)
     return Function(contract.function, inputs, outputs, tuple(scope.writes.items()))
 

@@ -14,23 +14,25 @@ from smelt.errors import UnsupportedError
 #: Keys that change what a model computes. One of these, set and never read, stops the build.
 MEANINGFUL = frozenset(
     """
-    activation_function act_fn add_cross_attention alibi attention_bias attention_chunk_size attention_k_eq_v
-    attn_logit_softcapping attn_output_gate
-    attn_type clip_qkv conv_bias cross_attention_hidden_size decoder_layers dense_act_fn
-    do_layer_norm_before embedding_multiplier embedding_size encoder_layers encoder_no_repeat_ngram_size
-    experts_per_token ffn_activation ffn_dim final_logit_softcapping final_logit_softcap head_dim hidden_act
-    hidden_activation hidden_activation_function interleave_moe_layer_step is_decoder is_gated_act kv_lora_rank
-    layer_types layerwise_no_repeat lm_head_bias local_attention logit_scale logits_scaling mlp_bias
-    moe_intermediate_size moe_layer_freq mrope_section multi_query n_shared_experts new_decoder_architecture
-    no_rope_layers norm_topk_prob normalize_before num_experts num_experts_per_tok num_key_value_heads
-    num_local_experts parallel_attn partial_rotary_factor position_embedding_type positional_bias_type
-    project_in q_lora_rank qk_layernorm quantization_config query_pre_attn_scalar relative_attention
-    relative_attention_max_distance relative_attention_num_buckets residual_multiplier rope_parameters
-    rope_scaling rope_theta rotary_dim rotary_pct scale_attn_by_inverse_layer_idx scale_attn_weights
-    scale_embedding scale_embeddings scoring_func shared_expert_intermediate_size sliding_window
-    sliding_window_pattern tie_word_embeddings topk_group topk_method use_bias use_bidirectional_attention
-    use_conv_bias use_parallel_residual use_qk_norm use_qkv_bias use_sliding_window
-    """.split()
+    activation_function act_fn add_cross_attention alibi attention_bias attention_chunk_size
+    attention_k_eq_v attn_logit_softcapping attn_output_gate attn_type clip_qkv conv_bias
+    cross_attention_hidden_size decoder_layers dense_act_fn do_layer_norm_before
+    embedding_multiplier embedding_size encoder_layers encoder_no_repeat_ngram_size
+    experts_per_token ffn_activation ffn_dim final_logit_softcapping final_logit_softcap head_dim
+    hidden_act hidden_activation hidden_activation_function interleave_moe_layer_step is_decoder
+    is_gated_act kv_lora_rank layer_types layerwise_no_repeat lm_head_bias local_attention
+    logit_scale logits_scaling mlp_bias moe_intermediate_size moe_layer_freq mrope_section
+    multi_query n_shared_experts new_decoder_architecture no_rope_layers norm_topk_prob
+    normalize_before num_experts num_experts_per_tok num_key_value_heads num_local_experts
+    parallel_attn partial_rotary_factor position_embedding_type positional_bias_type project_in
+    q_lora_rank qk_layernorm quantization_config query_pre_attn_scalar relative_attention
+    relative_attention_max_distance relative_attention_num_buckets residual_multiplier
+    rope_parameters rope_scaling rope_theta rotary_dim rotary_pct scale_attn_by_inverse_layer_idx
+    scale_attn_weights scale_embedding scale_embeddings scoring_func shared_expert_intermediate_size
+    sliding_window sliding_window_pattern tie_word_embeddings topk_group topk_method use_bias
+    use_bidirectional_attention use_conv_bias use_parallel_residual use_qk_norm use_qkv_bias
+    use_sliding_window
+    """.split()  # noqa: SIM905 (a list of words reads better than a list of strings)
 )
 
 _OFF: tuple[Any, ...] = (None, False, 0, (), {}, "")
@@ -67,18 +69,21 @@ class Config:
         return dict(self._values)
 
     def refuse_unread(self, model_type: str, known: tuple[str, ...] = ()) -> None:
-        """UnsupportedError for a meaning-changing key that is set and that the spec never considered.
+        """UnsupportedError for a meaning-changing key that is set and that the spec never
+        considered.
 
-        ``known``: keys that the spec declares harmless, or that its equations mention in a branch not taken.
+        ``known``: keys that the spec declares harmless, or that its equations mention in a branch
+        not taken.
         """
         for key in sorted(self._values.keys() & MEANINGFUL - self.read - set(known)):
             value = _frozen(self._values[key])
             if any(value == off and type(value) is type(off) for off in _OFF):
                 continue
             raise UnsupportedError(
-                f"config key `{self._path}{key}` is {value!r}, and the spec of {model_type} never reads it",
+                f"config key `{self._path}{key}` is {value!r}, and the spec of {model_type} never "
+                "reads it",
                 place="config.json",
-                hint=f"add it to {model_type}.arch, or name it in `ignores` there if it changes nothing",
+                hint=f"add it to {model_type}.arch, or name it in `ignores` if it changes nothing",
             )
 
 

@@ -1,7 +1,7 @@
 """Rotary frequencies of every published scaling, from `rope_parameters` in config.json.
 
-Sources: linear (Chen et al. 2023), dynamic NTK (bloc97 2023), yarn (Peng et al. 2023), longrope (Ding
-et al. 2024), llama3 (Meta 2024, released with Llama 3.1).
+Sources: linear (Chen et al. 2023), dynamic NTK (bloc97 2023), yarn (Peng et al. 2023), longrope
+(Ding et al. 2024), llama3 (Meta 2024, released with Llama 3.1).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Rotation:
 
 @dataclass(frozen=True)
 class _Request:
-    """What a scaling may depend on: its parameters, rotated width, trained length, and positions."""
+    """What a scaling may depend on: parameters, rotated width, trained length, positions."""
 
     parameters: dict[str, Any]
     dim: int

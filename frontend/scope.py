@@ -41,7 +41,7 @@ class Scope:
     experts: tuple[Tensor, int] | None = None
 
     def begin(self, contract: Contract, sizes: Mapping[str, Size]) -> None:
-        """Start a function: declare its inputs; ``sizes`` gives sizes that the spec fixes by name."""
+        """Start a function: declare its inputs; ``sizes`` has those that the spec fixes by name."""
         self.inputs, self.used_inputs, self.writes = {}, set(), {}
         self.state = contract.state
         for port in contract.inputs:
@@ -81,10 +81,10 @@ class Scope:
             stored = _restar(full, found)
         else:
             stored = self._stored(full, fixed, 1)
-        return ops.param(name=stored, type=Type(fixed, self.dtype))
+        return ops.param(name=stored, type=Type(fixed, self.dtype))  # type: ignore[no-any-return]
 
     def has(self, name: str) -> bool | None:
-        """Whether the checkpoint has ``path.name`` under any of its names; None without a checkpoint."""
+        """Is ``path.name`` in the checkpoint under any of its names? None when there is none."""
         full = f"{self.path}.{name}" if self.path else name
         return None if self.shapes is None else any(c in self.shapes for c in self.candidates(full))
 
@@ -105,7 +105,8 @@ class Scope:
             )
         if tuple(self.shapes[found]) != shape:
             raise CheckpointError(
-                f"tensor `{found}` has shape {list(self.shapes[found])}, the spec wants {list(shape)}"
+                f"tensor `{found}` has shape {list(self.shapes[found])}, "
+                f"the spec wants {list(shape)}"
             )
         return found
 
@@ -128,7 +129,7 @@ class Scope:
         return ops.cache(x, slot=slot, axis=axis, window=window)  # type: ignore[no-any-return]
 
     def read(self, name: str, shape: tuple[Size, ...] | None, dtype: DType) -> Tensor:
-        """What the replaced slot ``path.name`` holds; without a shape the slot must exist already."""
+        """What the replaced slot ``path.name`` holds; without a shape it must exist already."""
         slot = f"{self.path}.{name}" if self.path else name
         if shape is not None:
             self._declare(Slot(slot, "replace", Type(shape, dtype), dtype=dtype))

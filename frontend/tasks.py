@@ -1,8 +1,8 @@
 """The contract of each task: its functions, their inputs and outputs. A spec supports a task by
 defining its entries.
 
-A size is written as text. A name that the spec defines (``channels``, ``frames``) has that value; any
-other name is a symbol that is known at run time.
+A size is written as text. A name that the spec defines (``channels``, ``frames``) has that value;
+any other name is a symbol that is known at run time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Contract:
     """One function of a task: the spec's entry that gives it, its inputs, its outputs in order.
 
     state: ``none`` where a call sees everything at once, and what a spec would keep is used and
-    forgotten; ``continues`` where a call goes on from the one before; ``prepares`` where a call only
-    stores what another function recalls.
+    forgotten; ``continues`` where a call goes on from the one before; ``prepares`` where a call
+    only stores what another function recalls.
     """
 
     function: str
@@ -39,7 +39,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Task:
-    """A task: its functions, and the endings of `architectures` names in config.json that mean it."""
+    """A task: its functions, and the endings of `architectures` names that mean it."""
 
     name: str
     functions: tuple[Contract, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from smelt.errors import UnsupportedError
 from smelt.frontend.layers.registry import layer
@@ -12,7 +13,7 @@ from smelt.ir.tensor import Tensor
 if TYPE_CHECKING:
     from smelt.frontend.spec.evaluate import Evaluator
 
-_BY_NAME = {
+_BY_NAME: dict[str, Callable[[Tensor], Any]] = {
     "relu": ops.relu,
     "silu": ops.silu,
     "swish": ops.silu,

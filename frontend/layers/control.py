@@ -23,8 +23,9 @@ _DTYPES = {"float": DType.F32, "int": DType.I64, "bool": DType.BOOL}
 def repeat(e: Evaluator, count: int, block: Any, *state: Any, start: int = 0, **fixed: Any) -> Any:
     """Apply a block ``count`` times, each under its number as weight path.
 
-    The block's result replaces the leading ``state`` arguments of the next call: one value, or a tuple
-    of as many as it gives. A parameter named ``i`` gets the index. ``start`` shifts the numbers.
+    The block's result replaces the leading ``state`` arguments of the next call: one value, or a
+    tuple of as many as it gives. A parameter named ``i`` gets the index. ``start`` shifts the
+    numbers.
     """
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_REPEAT:
         raise SpecError(f"repeat count is {count!r}, wants 0 to {MAX_REPEAT}")
@@ -43,13 +44,15 @@ def repeat(e: Evaluator, count: int, block: Any, *state: Any, start: int = 0, **
 
 @layer
 def default(e: Evaluator, value: Any, otherwise: Any) -> Any:
-    """The value, or ``otherwise`` when config.json lacks it (``or`` would replace 0 and False too)."""
+    """The value, or ``otherwise`` for a missing key (``or`` would replace 0 and False too)."""
     return otherwise if value is None else value
 
 
 @layer
 def has(e: Evaluator, name: str, unknown: bool = False) -> bool:
-    """Whether the checkpoint has the parameter ``name`` here; ``unknown`` when there is no checkpoint."""
+    """Whether the checkpoint has the parameter ``name`` here; ``unknown`` when there is no
+    checkpoint.
+    """
     found = e.scope.has(name)
     return unknown if found is None else found
 
@@ -62,7 +65,7 @@ def pair(e: Evaluator, value: Any) -> tuple[Any, ...]:
 
 @layer
 def cast(e: Evaluator, x: Tensor, to: str) -> Tensor:
-    """x as ``"float"`` (f32), ``"int"`` (i64), ``"bool"`` or ``"model"`` (the model's own dtype)."""
+    """x as ``"float"`` (f32), ``"int"`` (i64), ``"bool"`` or ``"model"`` (the model's dtype)."""
     if to != "model" and to not in _DTYPES:
         raise SpecError(f"dtype {to!r} is not one of {', '.join((*_DTYPES, 'model'))}")
     return ops.cast(x, dtype=e.scope.dtype if to == "model" else _DTYPES[to])  # type: ignore[no-any-return]
@@ -87,9 +90,9 @@ def experts(
 ) -> Tensor:
     """The weighted sum of the chosen experts of each row.
 
-    x [..., dim]; weights and chosen (i64) [..., k]; ``expert`` is a function of rows whose ``linear``
-    layers have one weight for each of ``count`` experts, under the paths ``0``, ``1``, ….
-    Only the chosen experts are computed.
+    x [..., dim]; weights and chosen (i64) [..., k]; ``expert`` is a function of rows whose
+    ``linear`` layers have one weight for each of ``count`` experts, under the paths ``0``, ``1``,
+    …. Only the chosen experts are computed.
     """
     if e.scope.experts is not None:
         raise SpecError("experts inside an expert")

@@ -26,8 +26,8 @@ def linear(
 ) -> Tensor:
     """x [..., in] times ``weight`` [out, in] transposed, plus ``bias`` [out].
 
-    Without a weight it is the parameter ``weight`` here; ``transposed`` says that the checkpoint stores
-    it [in, out]. Inside an expert each expert has its own.
+    Without a weight it is the parameter ``weight`` here; ``transposed`` says that the checkpoint
+    stores it [in, out]. Inside an expert each expert has its own.
     """
     width = x.shape[-1]
     if weight is not None:
@@ -82,7 +82,9 @@ def conv1d(
     groups: int = 1,
     bias: bool = True,
 ) -> Tensor:
-    """Convolve x [batch, in, length] with ``weight`` [out, in/groups, kernel]; pad may be (before, after)."""
+    """Convolve x [batch, in, length] with ``weight`` [out, in/groups, kernel]; pad may be (before,
+    after).
+    """
     weight = e.scope.param("weight", (out, _per_group(x, groups), kernel))
     return ops.conv(  # type: ignore[no-any-return]
         x,

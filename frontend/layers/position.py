@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @layer
 def position_ids(e: Evaluator, count: Size) -> Tensor:
-    """The positions of ``count`` new tokens, i64 [batch | 1, count]: the input, or counted where there is none."""
+    """The positions of ``count`` new tokens, i64 [batch | 1, count]: the input, or counted where
+    there is none.
+    """
     given = e.scope.input("position_ids")
     if given is not None:
         return given
@@ -43,8 +45,9 @@ def rope(
 ) -> Tensor:
     """Rotate the first ``width`` channels of x [batch, heads, seq, dim].
 
-    ``parameters`` is config's rope_parameters (with any scaling), ``theta`` the base that holds when they
-    give none. Positions default to the task's own; the width to the parameters' share of all channels.
+    ``parameters`` is config's rope_parameters (with any scaling), ``theta`` the base that holds
+    when they give none. Positions default to the task's own; the width to the parameters' share of
+    all channels.
     """
     plain: dict[str, Any] = parameters.plain() if isinstance(parameters, Config) else {}
     if theta is not None and plain.get("rope_theta") is None:
@@ -72,7 +75,8 @@ def offsets(e: Evaluator, queries: Size, keys: Size) -> Tensor:
 def log_buckets(
     e: Evaluator, distance: Tensor, *, count: int, furthest: int, both_ways: bool
 ) -> Tensor:
-    """The bucket of each distance: exact when near, logarithmic up to ``furthest``, then all the same.
+    """The bucket of each distance: exact when near, logarithmic up to ``furthest``, then all the
+    same.
 
     Half of the ``count`` buckets are for keys ahead when ``both_ways``; else those share bucket 0.
     Source: Raffel et al. 2020 (T5). The buckets are computed here once; only a lookup is left.

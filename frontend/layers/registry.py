@@ -14,7 +14,7 @@ LAYERS: dict[str, Callable[..., Any]] = {}
 
 
 def layer(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Offer a function to specs; a trailing underscore (against a builtin) is not part of its name."""
+    """Offer a function to specs; a trailing underscore is not part of its name."""
     LAYERS[function.__name__.rstrip("_")] = function
     return function
 

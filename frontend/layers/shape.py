@@ -60,7 +60,9 @@ def first(e: Evaluator, x: Tensor) -> Tensor:
 
 @layer
 def last(e: Evaluator, x: Tensor, ids: Tensor | None = None, pad: int | None = None) -> Tensor:
-    """The last position of x [batch, seq, dim] → [batch, dim]; with ``pad`` the last whose id is not it."""
+    """The last position of x [batch, seq, dim] → [batch, dim]; with ``pad`` the last whose id is
+    not it.
+    """
     batch, seq, dim = x.shape
     if ids is None or pad is None:
         row = ops.slice(x, axis=1, start=seq - 1, stop=seq)

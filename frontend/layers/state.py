@@ -1,6 +1,7 @@
 """State between calls: caches that grow, and values that are replaced.
 
-In a task that sees everything in one call nothing is kept: a cache is what was put in, memory is zero.
+In a task that sees everything in one call nothing is kept: a cache is what was put in, memory is
+zero.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def remember(e: Evaluator, x: Tensor, name: str) -> Tensor:
 
 @layer
 def recall(e: Evaluator, name: str, shape: tuple[Size, ...] | None = None) -> Tensor:
-    """The state ``name`` here as the call began: zeros at first when its shape is given, else what an
-    earlier function of the task remembered."""
+    """The state ``name`` here as the call began: zeros at first when its shape is given, else what
+    an earlier function of the task remembered.
+    """
     if shape is not None and e.scope.state != "continues":
         return ops.full(shape=shape, value=0.0, dtype=e.scope.dtype)  # type: ignore[no-any-return]
     return e.scope.read(name, shape, e.scope.dtype)

@@ -1,1 +1,1 @@
-"""The `.arch` language: a small functional text with Python's grammar, parsed and never executed."""
+"""The `.arch` language: a small functional text in Python's grammar, never executed."""

@@ -1,7 +1,7 @@
 """The evaluator: walks a spec's syntax tree and builds IR. Nothing is executed as Python.
 
-Names resolve late: a function of a parent that calls ``norm`` gets the child's ``norm`` when the child
-defines one. ``at="name"`` on any call extends the weight path inside it.
+Names resolve late: a function of a parent that calls ``norm`` gets the child's ``norm`` when the
+child defines one. ``at="name"`` on any call extends the weight path inside it.
 """
 
 from __future__ import annotations
@@ -228,9 +228,9 @@ class Evaluator:
             case ast.Subscript(value=value, slice=index):
                 return self._index(self._eval(value, frame), self._eval(index, frame))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-                values = tuple(self._eval(a, frame) for a in args)
+                given = tuple(self._eval(a, frame) for a in args)
                 named = {k.arg or "": self._eval(k.value, frame) for k in keywords}
-                return self._invoke(name, values, named, frame)
+                return self._invoke(name, given, named, frame)
         raise SpecError(f"{type(node).__name__} is not part of the language")
 
     def _truth(self, node: ast.expr, frame: _Frame) -> bool:
@@ -340,9 +340,9 @@ def _binary(op: ast.operator, left: Any, right: Any) -> Any:
         if value is None or isinstance(value, (Function, Config)):
             kind = "None (a missing config key?)" if value is None else type(value).__name__
             raise SpecError(f"cannot compute with {kind}")
-    if isinstance(op, ast.Pow) and isinstance(left, int) and isinstance(right, int):
-        if right < 0 or right * max(left.bit_length(), 1) > 62:
-            raise SpecError(f"{left} ** {right} is too large", hint="use a float: 2.0 ** n")
+    is_power = isinstance(op, ast.Pow) and isinstance(left, int) and isinstance(right, int)
+    if is_power and (right < 0 or right * max(left.bit_length(), 1) > 62):
+        raise SpecError(f"{left} ** {right} is too large", hint="use a float: 2.0 ** n")
     result = _BINARY[type(op)](left, right)
     if isinstance(result, int) and abs(result) > MAX_NUMBER:
         raise SpecError("number is too large")

@@ -40,7 +40,9 @@ def load(model_type: str, spec: Path | None = None) -> Module:
 
 
 def resolve(module: Module) -> dict[str, Definition]:
-    """All definitions that hold for a spec: its parents' in order, then its own, later ones winning."""
+    """All definitions that hold for a spec: its parents' in order, then its own, later ones
+    winning.
+    """
     merged: dict[str, Definition] = {}
     for parent in _lineage(module, ()):
         merged |= parent.definitions

@@ -85,7 +85,9 @@ class Module:
 
 
 def parse_file(path: Path) -> Module:
-    """Parse one `.arch` file; SpecError with place, caret and hint for all that is outside the grammar."""
+    """Parse one `.arch` file; SpecError with place, caret and hint for all that is outside the
+    grammar.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SpecError(

@@ -53,7 +53,7 @@ def table(
             own = {
                 k: v for k, v in config.items() if task != "question_answering" or k != "num_labels"
             }
-            case = Case(model_type, task, architectures[task], name, own, **{**options, **rest})
+            case = Case(model_type, task, architectures[task], name, own, **(options | rest))
             cases.append(case)
     return cases
 

@@ -35,8 +35,8 @@ class Step:
 class Held:
     """What the slots named ``…suffix`` hold at the end, layer by layer.
 
-    ``real`` [batch, tokens]: for caches, the tokens that are not padding. A cache of transformers may
-    have forgotten what lies outside a window: its entries are the newest.
+    ``real`` [batch, tokens]: for caches, the tokens that are not padding. A cache of transformers
+    may have forgotten what lies outside a window: its entries are the newest.
     """
 
     suffix: str
@@ -170,7 +170,8 @@ def seq2seq(
         )
         mask = {k: v for k, v in inputs.items() if k == "attention_mask"}
         ids = asked.ids((len(asked.case.pads), 3))
-        cache, length = None, 0
+        cache: Any = None
+        length = 0
         for step in range(DECODE + 1):
             length += ids.shape[1]
             result = asked.run(
@@ -227,7 +228,8 @@ def speech(*names: str) -> Callable[[Asked], Sequence[Held]]:
     return drive
 
 
-#: Types that read a text from left to right: their padding is on the left and its rows mean nothing.
+#: Types that read a text from left to right: their padding is on the left and its rows mean
+#: nothing.
 DECODERS = frozenset(case.model_type for case in all_cases() if case.task == "causal_lm")
 
 _HIDDEN = ("last_hidden_state", "pooler_output")

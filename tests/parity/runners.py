@@ -1,5 +1,6 @@
-"""The columns of the parity table: how each target opens a checkpoint. A target of the compiler joins by
-being in its table."""
+"""The columns of the parity table: how each target opens a checkpoint. A target of the compiler
+joins by being in its table.
+"""
 
 from __future__ import annotations
 

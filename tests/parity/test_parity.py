@@ -1,4 +1,4 @@
-"""Every spec × task × odd tiny config × target agrees with transformers: prefill, decode and cache."""
+"""Every spec × task × odd tiny config × target agrees with transformers, cache included."""
 
 from __future__ import annotations
 
