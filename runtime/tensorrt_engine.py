@@ -66,14 +66,14 @@ class TensorRTEngine:
         self._past = 0
         self._chunk = int(manifest.options.get("chunk", "0"))
         limits = [n for n in (context, manifest.context) if n]
-        self._limit = min(limits) if limits and self._has_past() else None
+        self._limit = min(limits) if limits and manifest.state else None
 
     def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a function; new tokens beyond what a profile takes run in several calls."""
         spec = self.manifest.function(function)
         symbols = bind(spec, inputs, {"past": self._past})
-        appends = any(self.manifest.slot(name).kind == "append" for name in spec.writes)
-        new = symbols.get("seq", 0) if appends else 0
+        # A recurrent model has no cache, but its mask covers the tokens that it has seen.
+        new = symbols.get("seq", 0) if spec.writes else 0
         if self._limit is not None and self._past + new > self._limit:
             raise ArtifactError(
                 f"{self._past + new} tokens do not fit a context of {self._limit}",
@@ -174,9 +174,6 @@ class TensorRTEngine:
             array = change(self.manifest.slot(name), self._memory.fetch(held))
             self._state[name] = self._memory.hold(array)
             self._memory.release(held)
-
-    def _has_past(self) -> bool:
-        return any(slot.kind == "append" for slot in self.manifest.state)
 
 
 class TensorRTPlan:
