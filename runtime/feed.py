@@ -17,7 +17,7 @@ from smelt.runtime.manifest import FunctionSpec, Manifest
 from smelt.runtime.sampling import F32
 
 # Logits of a whole prompt are large (tokens × vocabulary): a long prompt goes in by parts.
-CHUNK = 512
+CHUNK, LEAST_CHUNK = 512, 32
 CHUNK_LOGITS_BYTES = 128 << 20
 
 
@@ -77,7 +77,7 @@ class DecoderFeed:
         vocab = self._engine.manifest.vocab_size
         if vocab:
             row_bytes = 4 * vocab * self._ids.shape[0]
-            chunk = max(32, min(chunk, CHUNK_LOGITS_BYTES // row_bytes))
+            chunk = min(chunk, max(LEAST_CHUNK, CHUNK_LOGITS_BYTES // row_bytes))
         limit = limit_of(self._engine.manifest, "seq")
         return chunk if limit is None else max(1, min(chunk, limit))
 
