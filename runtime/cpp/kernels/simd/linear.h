@@ -21,17 +21,34 @@ SMELT_INLINE int32_t ConstantZero(Format format) { return format == Format::kInt
 // acc, acc2: [count][16]; acc2 null unless gated.
 void StorePanel(const TileCall& call, int64_t panel, const float* acc, const float* acc2);
 
-// Runs one kernel over the panels of a call. kernel(w, panel, row_first, rows wanted, acc) computes at least the
-// wanted rows into acc[rows][16] and returns how many rows it did.
-template <typename Kernel>
-SMELT_INLINE void ForPanels(const TileCall& call, const Kernel& kernel) {
-  alignas(64) float acc[2][kTileRows * kPanel];
-  for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
-    for (int r = 0; r < call.count;) r += kernel(*call.w, panel, r, call.count - r, acc[0] + r * kPanel);
-    if (call.w2 != nullptr) {
-      for (int r = 0; r < call.count;) r += kernel(*call.w2, panel, r, call.count - r, acc[1] + r * kPanel);
+// One linear kernel: rows of a tile x neighbouring panels, sums to out[panel][kTileRows][16] from the tile's row `row`.
+using PanelKernel = void (*)(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out);
+// The shapes in which a format's kernel exists. Rows a kernel computes past the wanted ones are ignored.
+struct PanelKernels {
+  int panels, rows;               // of `wide`
+  PanelKernel wide, narrow;       // narrow: 4 rows, otherwise as wide
+  PanelKernel last_wide, last_narrow;  // one panel: kTileRows or 4 rows
+  int last_rows;
+};
+
+// Runs the kernels over the panels of a call and stores each finished panel.
+static inline void ForPanels(const TileCall& call, const PanelKernels& k) {
+  alignas(64) float acc[2][2 * kTileRows * kPanel];
+  for (int64_t panel = call.panel_first; panel < call.panel_last;) {
+    const bool pair = panel + k.panels <= call.panel_last;
+    const int panels = pair ? k.panels : 1, rows = pair ? k.rows : k.last_rows;
+    const PanelKernel wide = pair ? k.wide : k.last_wide, narrow = pair ? k.narrow : k.last_narrow;
+    for (int row = 0; row < call.count;) {
+      const bool few = call.count - row <= 4;
+      const PanelKernel kernel = few ? narrow : wide;
+      kernel(*call.w, panel, call, row, acc[0] + row * kPanel);
+      if (call.w2 != nullptr) kernel(*call.w2, panel, call, row, acc[1] + row * kPanel);
+      row += few ? 4 : rows;
     }
-    StorePanel(call, panel, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
+    for (int p = 0; p < panels; ++p, ++panel) {
+      const int at = p * kTileRows * kPanel;
+      StorePanel(call, panel, acc[0] + at, call.w2 != nullptr ? acc[1] + at : nullptr);
+    }
   }
 }
 

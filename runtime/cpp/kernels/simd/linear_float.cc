@@ -9,7 +9,7 @@ namespace {
 struct ReadF32 {
   static constexpr int kCols = 1;
   const uint8_t* p;
-  ReadF32(const PackedMatrix& w, int64_t panel) : p(w.codes + panel * w.padded_cols * 64) {}
+  void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 64; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
     out[0] = Load(reinterpret_cast<const float*>(p));
     p += 64;
@@ -19,7 +19,7 @@ struct ReadF32 {
 struct ReadF16 {
   static constexpr int kCols = 1;
   const uint8_t* p;
-  ReadF16(const PackedMatrix& w, int64_t panel) : p(w.codes + panel * w.padded_cols * 32) {}
+  void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 32; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
     out[0] = LoadF16(reinterpret_cast<const uint16_t*>(p));
     p += 32;
@@ -29,7 +29,7 @@ struct ReadF16 {
 struct ReadBf16 {
   static constexpr int kCols = 2;
   const uint8_t* p;
-  ReadBf16(const PackedMatrix& w, int64_t panel) : p(w.codes + panel * w.padded_cols * 32) {}
+  void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 32; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
     const Vi pair = AsInt(LoadB(p));
     out[0] = AsFloat(Shl<16>(pair));
@@ -44,10 +44,11 @@ template <Format kFormat, bool kZeros> struct ReadCodes {
   const uint8_t* p;
   const uint16_t* scales;
   const uint8_t* zeros;
-  int32_t group, left = 0;
+  int32_t group = 0, left = 0;
   Vf scale = Zero();
   Vi zero = SetI(kFormat == Format::kInt4 ? 8 : 128);
-  ReadCodes(const PackedMatrix& w, int64_t panel) : group(w.shape.group) {
+  void Begin(const PackedMatrix& w, int64_t panel) {
+    group = w.shape.group;
     const int64_t groups = w.padded_cols / group;
     p = w.codes + panel * w.padded_cols * (kFormat == Format::kInt4 ? 8 : 16);
     scales = w.scales + panel * groups * kPanel;
@@ -87,107 +88,116 @@ template <Format kFormat, bool kZeros> struct ReadCodes {
   }
 };
 
-// With few rows, several accumulators a row hide the latency of the multiply-add.
-template <typename Reader, int kRows, int kHeight>
-void PanelFloat(const PackedMatrix& w, int64_t panel, const float* x, float* out) {
+// kRows rows of a tile (kHeight apart by 4 bytes a column) x kPanels panels. With few sums in flight, several
+// accumulators for each hide the latency of the multiply-add.
+template <typename Reader, int kRows, int kPanels, int kHeight>
+void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
   constexpr int kCols = Reader::kCols, kBlocks = kCols >= 4 ? 1 : 4 / kCols;
-  constexpr int kSums = kRows == 1 ? 4 : kRows <= 4 ? 2 : 1;
-  Reader reader(w, panel);
-  Vf sum[kSums][kRows];
-  for (int s = 0; s < kSums; ++s) {
-    for (int r = 0; r < kRows; ++r) sum[s][r] = Zero();
-  }
-  int64_t k = 0;
-  for (; k + kCols * kBlocks <= w.padded_cols; k += kCols * kBlocks) {
+  constexpr int kSums = kRows == 1 ? 4 : 1;  // not of kPanels or kRows: tasks may cut panels and rows differently
+  const float* x = static_cast<const float*>(call.tile) + row;
+  Reader reader[kPanels];
+  Vf sum[kSums][kPanels][kRows];
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p) {
+    reader[p].Begin(w, panel + p);
 #pragma GCC unroll 4
-    for (int b = 0; b < kBlocks; ++b) {
-      Vf column[kCols];
-      reader.Next(column);
+    for (int s = 0; s < kSums; ++s) {
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) sum[s][p][r] = Zero();
+    }
+  }
+  const auto step = [&](int first) __attribute__((always_inline)) {
+    Vf column[kPanels][kCols];
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) reader[p].Next(column[p]);
 #pragma GCC unroll 8
-      for (int c = 0; c < kCols; ++c, x += kHeight) {
-        for (int r = 0; r < kRows; ++r) {
-          Vf& s = sum[(b * kCols + c) % kSums][r];
-          s = Fma(column[c], Set1(x[r]), s);
+    for (int c = 0; c < kCols; ++c, x += kHeight) {
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) {
+        const Vf in = Set1(x[r]);
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p) {
+          Vf& s = sum[(first + c) % kSums][p][r];
+          s = Fma(column[p][c], in, s);
         }
       }
     }
+  };
+  int64_t k = 0;
+  for (; k + kCols * kBlocks <= w.padded_cols; k += kCols * kBlocks) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) step(b * kCols);
   }
-  for (; k < w.padded_cols; k += kCols) {
-    Vf column[kCols];
-    reader.Next(column);
-    for (int c = 0; c < kCols; ++c, x += kHeight) {
-      for (int r = 0; r < kRows; ++r) sum[0][r] = Fma(column[c], Set1(x[r]), sum[0][r]);
+  for (; k < w.padded_cols; k += kCols) step(0);
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      Vf total = sum[0][p][r];
+#pragma GCC unroll 4
+      for (int s = 1; s < kSums; ++s) total = total + sum[s][p][r];
+      Store(out + (p * kTileRows + r) * kPanel, total);
     }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    Vf total = sum[0][r];
-    for (int s = 1; s < kSums; ++s) total = total + sum[s][r];
-    Store(out + r * kPanel, total);
   }
 }
 
 template <int kRows, int kHeight>
-void PanelBf16(const PackedMatrix& w, int64_t panel, const uint32_t* x, float* out) {
+void PanelBf16(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
   constexpr int kSums = kRows == 1 ? 4 : 1;
   const int64_t pairs = w.padded_cols / 2;
+  const uint32_t* x = static_cast<const uint32_t*>(call.tile) + row;
   const uint8_t* p = w.codes + panel * pairs * 64;
   Vf sum[kSums][kRows];
+#pragma GCC unroll 4
   for (int s = 0; s < kSums; ++s) {
+#pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) sum[s][r] = Zero();
   }
+  const auto step = [&](int s) __attribute__((always_inline)) {
+    const Vb block = LoadB(p);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) sum[s][r] = DotBf16(sum[s][r], block, x + r);
+    p += 64;
+    x += kHeight;
+  };
   int64_t k = 0;
   for (; k + kSums <= pairs; k += kSums) {
-    for (int s = 0; s < kSums; ++s, p += 64, x += kHeight) {
-      const Vb block = LoadB(p);
-      for (int r = 0; r < kRows; ++r) sum[s][r] = DotBf16(sum[s][r], block, x[r]);
-    }
+#pragma GCC unroll 4
+    for (int s = 0; s < kSums; ++s) step(s);
   }
-  for (; k < pairs; ++k, p += 64, x += kHeight) {
-    const Vb block = LoadB(p);
-    for (int r = 0; r < kRows; ++r) sum[0][r] = DotBf16(sum[0][r], block, x[r]);
-  }
+  for (; k < pairs; ++k) step(0);
+#pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
     Vf total = sum[0][r];
+#pragma GCC unroll 4
     for (int s = 1; s < kSums; ++s) total = total + sum[s][r];
     Store(out + r * kPanel, total);
   }
 }
 
-// Picks the row count: kernel.template operator()<rows, height>(w, panel, first row, out).
-template <typename Kernel>
-SMELT_INLINE void ForTile(const TileCall& call, const Kernel& kernel) {
-  if (call.height == 1) {
-    ForPanels(call, [&](const PackedMatrix& w, int64_t panel, int, int, float* out) {
-      kernel.template Do<1, 1>(w, panel, 0, out);
-      return 1;
-    });
-    return;
-  }
-  ForPanels(call, [&](const PackedMatrix& w, int64_t panel, int row, int rows, float* out) {
-    if constexpr (kFloatTile == kTileRows) {
-      if (rows > 8) return kernel.template Do<12, kTileRows>(w, panel, row, out), 12;
-      if (rows > 4) return kernel.template Do<8, kTileRows>(w, panel, row, out), 8;
-    }
-    return kernel.template Do<4, kTileRows>(w, panel, row, out), 4;
-  });
+template <typename Reader> void RunFloat(const TileCall& call) {
+  constexpr PanelKernel kRow = PanelsFloat<Reader, 1, 1, 1>;
+  if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
+  constexpr PanelKernel kNarrow = PanelsFloat<Reader, 4, 1, kTileRows>;
+  if constexpr (kFloatPanels == 1) return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
+  // Widened codes take registers, so their pairs of panels have fewer rows.
+  constexpr int kRows = Reader::kCols >= 4 ? kFloatRows / 2 : kFloatRows;
+  ForPanels(call, {kFloatPanels, kRows, PanelsFloat<Reader, kRows, kFloatPanels, kTileRows>,
+                   PanelsFloat<Reader, 4, kFloatPanels, kTileRows>, PanelsFloat<Reader, kTileRows, 1, kTileRows>, kNarrow,
+                   kTileRows});
 }
 
-template <typename Reader> struct FloatKernel {
-  const float* x;
-  template <int kRows, int kHeight> void Do(const PackedMatrix& w, int64_t panel, int row, float* out) const {
-    PanelFloat<Reader, kRows, kHeight>(w, panel, x + row, out);
-  }
-};
-struct Bf16Kernel {
-  const uint32_t* x;
-  template <int kRows, int kHeight> void Do(const PackedMatrix& w, int64_t panel, int row, float* out) const {
-    PanelBf16<kRows, kHeight>(w, panel, x + row, out);
-  }
-};
+template <Format kFormat> void RunCodes(const TileCall& call) {
+  if (call.w->zeros != nullptr) return RunFloat<ReadCodes<kFormat, true>>(call);
+  RunFloat<ReadCodes<kFormat, false>>(call);
+}
 
-template <Format kFormat> void RunCodes(const TileCall& call, const float* x) {
-  if (call.w->zeros != nullptr) return ForTile(call, FloatKernel<ReadCodes<kFormat, true>>{x});
-  ForTile(call, FloatKernel<ReadCodes<kFormat, false>>{x});
+void RunBf16(const TileCall& call) {
+  constexpr PanelKernel kRow = PanelBf16<1, 1>, kNarrow = PanelBf16<4, kTileRows>;
+  if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
+  if constexpr (kFloatRows < kTileRows) return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
+  constexpr PanelKernel kWide = PanelBf16<kTileRows, kTileRows>;
+  ForPanels(call, {1, kTileRows, kWide, kNarrow, kWide, kNarrow, kTileRows});
 }
 
 }  // namespace
@@ -230,14 +240,13 @@ void PackTile(const TileInput& in) {
 }
 
 void LinearFloat(const TileCall& call) {
-  if (call.input == Input::kBf16) return ForTile(call, Bf16Kernel{static_cast<const uint32_t*>(call.tile)});
-  const float* x = static_cast<const float*>(call.tile);
+  if (call.input == Input::kBf16) return RunBf16(call);
   switch (call.w->shape.format) {
-    case Format::kF32: return ForTile(call, FloatKernel<ReadF32>{x});
-    case Format::kF16: return ForTile(call, FloatKernel<ReadF16>{x});
-    case Format::kBf16: return ForTile(call, FloatKernel<ReadBf16>{x});
-    case Format::kInt8: return RunCodes<Format::kInt8>(call, x);
-    case Format::kInt4: return RunCodes<Format::kInt4>(call, x);
+    case Format::kF32: return RunFloat<ReadF32>(call);
+    case Format::kF16: return RunFloat<ReadF16>(call);
+    case Format::kBf16: return RunFloat<ReadBf16>(call);
+    case Format::kInt8: return RunCodes<Format::kInt8>(call);
+    case Format::kInt4: return RunCodes<Format::kInt4>(call);
   }
 }
 

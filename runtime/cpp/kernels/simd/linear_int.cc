@@ -19,75 +19,146 @@ IntTile TileAt(const TileCall& call) {
           reinterpret_cast<const int32_t*>(scale + groups * 4 * call.height)};
 }
 
-// acc[r] += codes of one group · q, for kRows input rows that lie kHeight apart.
-template <Format kFormat, int kRows, int kHeight>
-SMELT_INLINE void DotGroup(const uint8_t* codes, const int32_t* q, int64_t group, Vi* acc) {
-  if constexpr (kFormat == Format::kInt4) {
-    for (int64_t b = 0; b < group / 8; ++b, codes += 64, q += 2 * kHeight) {
-      const Vb block = LoadB(codes), low = LowNibbles(block), high = HighNibbles(block);
-      for (int r = 0; r < kRows; ++r) acc[r] = Dot4(acc[r], low, q[r]);
-      for (int r = 0; r < kRows; ++r) acc[r] = Dot4(acc[r], high, q[kHeight + r]);
-    }
-  } else {
-    for (int64_t b = 0; b < group / 4; ++b, codes += 64, q += kHeight) {
-      const Vb8 block = Prepare8(LoadB(codes));
-      for (int r = 0; r < kRows; ++r) acc[r] = Dot8(acc[r], block, q[r]);
-    }
+template <Format kFormat, bool kZeros> struct Group {  // walks the groups of a panel
+  const uint8_t* codes;
+  const uint16_t* scales;
+  const uint8_t* zeros;
+  void Begin(const PackedMatrix& w, int64_t panel) {
+    const int64_t groups = w.padded_cols / w.shape.group;
+    codes = w.codes + panel * w.padded_cols * (kFormat == Format::kInt4 ? 8 : 16);
+    scales = w.scales + panel * groups * kPanel;
+    zeros = kZeros ? w.zeros + panel * groups * kPanel : nullptr;
   }
-}
-
-template <Format kFormat, bool kZeros, int kRows, int kHeight>
-void Panel(const PackedMatrix& w, int64_t panel, const IntTile& tile, float* out) {
-  const int64_t group = w.shape.group, groups = w.padded_cols / group;
-  const int64_t code_bytes = group * (kFormat == Format::kInt4 ? 8 : 16);
-  const uint8_t* codes = w.codes + panel * groups * code_bytes;
-  const uint16_t* scales = w.scales + panel * groups * kPanel;
-  const uint8_t* zeros = kZeros ? w.zeros + panel * groups * kPanel : nullptr;
-  const int32_t* q = tile.q;
-  const float* in_scale = tile.scale;
-  const int32_t* start = tile.start;
-  Vf sum[kRows];
-  for (int r = 0; r < kRows; ++r) sum[r] = Zero();
-  for (int64_t g = 0; g < groups; ++g) {
-    Vi acc[kRows];
-    if constexpr (kZeros) {
-      const Vi bias = SetI(kFormat == Format::kInt8 ? kCodeBias8 : 0);
-      const Vi zero = bias - LoadU8(zeros);
-      for (int r = 0; r < kRows; ++r) acc[r] = zero * SetI(start[r]);
-      zeros += kPanel;
-    } else {
-      for (int r = 0; r < kRows; ++r) acc[r] = SetI(start[r]);
-    }
-    DotGroup<kFormat, kRows, kHeight>(codes, q, group, acc);
-    const Vf scale = LoadF16(scales);
-    for (int r = 0; r < kRows; ++r) sum[r] = Fma(ToFloat(acc[r]), scale * Set1(in_scale[r]), sum[r]);
-    codes += code_bytes;
+  SMELT_INLINE_MEMBER void Next() {
     scales += kPanel;
-    q += group / 4 * kHeight;
-    in_scale += kHeight;
-    start += kHeight;
+    if (kZeros) zeros += kPanel;
   }
-  for (int r = 0; r < kRows; ++r) Store(out + r * kPanel, sum[r]);
+  // What an accumulator begins with: see TileInput.
+  SMELT_INLINE_MEMBER Vi Start(const int32_t* start) const {
+    if constexpr (!kZeros) return SetI(*start);
+    else return (SetI(kFormat == Format::kInt8 ? kCodeBias8 : 0) - LoadU8(zeros)) * SetI(*start);
+  }
+};
+
+template <Format kFormat> constexpr int64_t BlockCols() { return kFormat == Format::kInt4 ? 8 : 4; }
+
+// One input quad for the panels: from memory when it serves one product, from a register when it serves several.
+template <Format kFormat, int kPanels, int kRows, typename W>
+SMELT_INLINE void DotRow(Vi (&acc)[kPanels][kRows], int r, const W (&w)[kPanels], const int32_t* q) {
+  if constexpr (kPanels == 1 && kFormat == Format::kInt4) {
+    acc[0][r] = Dot4(acc[0][r], w[0], q);
+  } else if constexpr (kPanels == 1) {
+    acc[0][r] = Dot8(acc[0][r], w[0], q);
+  } else {
+    const Vi x = SetI(*q);
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) acc[p][r] = DotQuad(acc[p][r], w[p], x);
+  }
 }
 
-template <Format kFormat, bool kZeros>
-void Run(const TileCall& call) {
+// Prefill: kRows rows of a tile x kPanels panels share every block of codes and every input quad.
+template <Format kFormat, bool kZeros, int kRows, int kPanels>
+void Panels(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
+  constexpr int kHeight = kTileRows;
+  const int64_t groups = w.padded_cols / w.shape.group, blocks = w.shape.group / BlockCols<kFormat>();
   const IntTile tile = TileAt(call);
-  if (call.height == 1) {
-    ForPanels(call, [&](const PackedMatrix& w, int64_t panel, int, int, float* out) {
-      Panel<kFormat, kZeros, 1, 1>(w, panel, tile, out);
-      return 1;
-    });
-    return;
+  const int32_t* q = tile.q + row;
+  const float* in_scale = tile.scale + row;
+  const int32_t* start = tile.start + row;
+  Group<kFormat, kZeros> group[kPanels];
+  Vf sum[kPanels][kRows];
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p) {
+    group[p].Begin(w, panel + p);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) sum[p][r] = Zero();
   }
-  ForPanels(call, [&](const PackedMatrix& w, int64_t panel, int row, int rows, float* out) {
-    const IntTile part = {tile.q + row, tile.scale + row, tile.start + row};
-    if constexpr (kIntTile == kTileRows) {
-      if (rows > 8) return Panel<kFormat, kZeros, 12, kTileRows>(w, panel, part, out), 12;
-      if (rows > 4) return Panel<kFormat, kZeros, 8, kTileRows>(w, panel, part, out), 8;
+  for (int64_t g = 0; g < groups; ++g, in_scale += kHeight, start += kHeight) {
+    Vi acc[kPanels][kRows];
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) acc[p][r] = group[p].Start(start + r);
     }
-    return Panel<kFormat, kZeros, 4, kTileRows>(w, panel, part, out), 4;
-  });
+    for (int64_t b = 0; b < blocks; ++b) {
+      if constexpr (kFormat == Format::kInt4) {
+        Vb low[kPanels], high[kPanels];
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p) {
+          const Vb block = LoadB(group[p].codes);
+          low[p] = LowNibbles(block);
+          high[p] = HighNibbles(block);
+          group[p].codes += 64;
+        }
+#pragma GCC unroll 12
+        for (int r = 0; r < kRows; ++r) DotRow<kFormat>(acc, r, low, q + r);
+#pragma GCC unroll 12
+        for (int r = 0; r < kRows; ++r) DotRow<kFormat>(acc, r, high, q + kHeight + r);
+        q += 2 * kHeight;
+      } else {
+        Vb8 block[kPanels];
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p) {
+          block[p] = Prepare8(LoadB(group[p].codes));
+          group[p].codes += 64;
+        }
+#pragma GCC unroll 12
+        for (int r = 0; r < kRows; ++r) DotRow<kFormat>(acc, r, block, q + r);
+        q += kHeight;
+      }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      const Vf scale = LoadF16(group[p].scales);
+      group[p].Next();
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) sum[p][r] = Fma(ToFloat(acc[p][r]), scale * Set1(in_scale[r]), sum[p][r]);
+    }
+  }
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) Store(out + (p * kTileRows + r) * kPanel, sum[p][r]);
+  }
+}
+
+// Decode: one row; four accumulators, because here nothing else hides the latency of the dot product.
+template <Format kFormat, bool kZeros>
+void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, int, float* out) {
+  constexpr int kQuads = kFormat == Format::kInt4 ? 2 : 1;
+  const int64_t groups = w.padded_cols / w.shape.group, blocks = w.shape.group / BlockCols<kFormat>();
+  const IntTile tile = TileAt(call);
+  const int32_t* q = tile.q;
+  Group<kFormat, kZeros> group;
+  group.Begin(w, panel);
+  const auto dot = [](Vi acc, const uint8_t* codes, const int32_t* x) {
+    if constexpr (kFormat == Format::kInt8) return Dot8(acc, Prepare8(LoadB(codes)), x);
+    const Vb block = LoadB(codes);
+    return Dot4(Dot4(acc, LowNibbles(block), x), HighNibbles(block), x + 1);
+  };
+  Vf sum = Zero();
+  for (int64_t g = 0; g < groups; ++g) {
+    Vi acc[4] = {group.Start(tile.start + g), SetI(0), SetI(0), SetI(0)};
+    int64_t b = blocks;
+    for (; b >= 4; b -= 4, group.codes += 256, q += 4 * kQuads) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) acc[i] = dot(acc[i], group.codes + 64 * i, q + kQuads * i);
+    }
+    for (; b > 0; --b, group.codes += 64, q += kQuads) acc[0] = dot(acc[0], group.codes, q);
+    const Vf total = ToFloat((acc[0] + acc[1]) + (acc[2] + acc[3]));
+    sum = Fma(total, LoadF16(group.scales) * Set1(tile.scale[g]), sum);
+    group.Next();
+  }
+  Store(out, sum);
+}
+
+template <Format kFormat, bool kZeros> void Run(const TileCall& call) {
+  constexpr PanelKernel kRow = PanelOfRow<kFormat, kZeros>;
+  if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
+  constexpr PanelKernel kNarrow = Panels<kFormat, kZeros, 4, 1>;
+  if constexpr (kIntPanels == 1) return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
+  ForPanels(call, {kIntPanels, kIntRows, Panels<kFormat, kZeros, kIntRows, kIntPanels>,
+                   Panels<kFormat, kZeros, 4, kIntPanels>, Panels<kFormat, kZeros, kTileRows, 1>, kNarrow, kTileRows});
 }
 
 // One group of one row: q as 4-byte quads `height` apart; returns the scale and the codes' sum.

@@ -19,8 +19,9 @@ struct Vb8 { Vb magnitude, sign; };
 
 // maddubs saturates at 2 * 255 * 127, so 8-bit codes are taken relative to 128 as magnitude and sign.
 constexpr int kCodeBias8 = 128;
-constexpr int kIntTile = 4;
-constexpr int kFloatTile = 4;
+// Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
+constexpr int kIntRows = 4, kIntPanels = 1;
+constexpr int kFloatRows = 4, kFloatPanels = 1;
 constexpr int kGemmRows = 6, kGemmCols = 1;
 
 SMELT_INLINE Vf Zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
@@ -156,17 +157,17 @@ SMELT_INLINE Vb8 Prepare8(Vb b) {
 SMELT_INLINE __m256i Quad(__m256i acc, __m256i u, __m256i s) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
 }
-SMELT_INLINE Vi Dot4(Vi acc, Vb w, int32_t q) {
-  const __m256i x = _mm256_set1_epi32(q);
+SMELT_INLINE Vi Dot4(Vi acc, Vb w, const int32_t* q) {
+  const __m256i x = _mm256_set1_epi32(*q);
   return {Quad(acc.lo, w.lo, x), Quad(acc.hi, w.hi, x)};
 }
-SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, int32_t q) {
-  const __m256i x = _mm256_set1_epi32(q);
+SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
+  const __m256i x = _mm256_set1_epi32(*q);
   return {Quad(acc.lo, w.magnitude.lo, _mm256_sign_epi8(x, w.sign.lo)),
           Quad(acc.hi, w.magnitude.hi, _mm256_sign_epi8(x, w.sign.hi))};
 }
-SMELT_INLINE Vf DotBf16(Vf acc, Vb w, uint32_t x) {
-  const Vi high = SetI(static_cast<int32_t>(0xFFFF0000u)), pair = AsInt(w), xs = SetI(static_cast<int32_t>(x));
+SMELT_INLINE Vf DotBf16(Vf acc, Vb w, const uint32_t* x) {
+  const Vi high = SetI(static_cast<int32_t>(0xFFFF0000u)), pair = AsInt(w), xs = SetI(static_cast<int32_t>(*x));
   acc = Fma(AsFloat(Shl<16>(pair)), AsFloat(Shl<16>(xs)), acc);
   return Fma(AsFloat(pair & high), AsFloat(xs & high), acc);
 }

@@ -18,8 +18,9 @@ struct Vb { __m512i v; };
 using Vb8 = Vb;
 
 constexpr int kCodeBias8 = 0;   // what Dot8 subtracts from a code by itself
-constexpr int kIntTile = 12;    // tokens whose accumulators fit the registers
-constexpr int kFloatTile = 12;
+// Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
+constexpr int kIntRows = 6, kIntPanels = 2;
+constexpr int kFloatRows = 12, kFloatPanels = 2;
 constexpr int kGemmRows = 6, kGemmCols = 4;  // plain matrix tile: rows x vectors of 16
 
 SMELT_INLINE Vf Zero() { return {_mm512_setzero_ps()}; }
@@ -92,12 +93,21 @@ SMELT_INLINE Vb HighNibbles(Vb b) {
 }
 SMELT_INLINE Vi AsInt(Vb b) { return {b.v}; }
 SMELT_INLINE Vb8 Prepare8(Vb b) { return b; }
-// acc[r] += sum over c of w[r][c] * q[c]: codes up to 15, codes up to 255.
-SMELT_INLINE Vi Dot4(Vi acc, Vb w, int32_t q) { return {_mm512_dpbusd_epi32(acc.v, w.v, _mm512_set1_epi32(q))}; }
-SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, int32_t q) { return {_mm512_dpbusd_epi32(acc.v, w.v, _mm512_set1_epi32(q))}; }
+// acc[r] += sum over c of w[r][c] * q[c]: codes up to 15, codes up to 255. Assembly, because GCC copies every
+// accumulator of the intrinsic and loads the broadcast apart: three instructions instead of one.
+SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc.v) : "v"(w.v), "m"(*q));
+  return acc;
+}
+SMELT_INLINE Vi Dot4(Vi acc, Vb w, const int32_t* q) { return Dot8(acc, w, q); }
+SMELT_INLINE Vi DotQuad(Vi acc, Vb w, Vi quads) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(w.v), "v"(quads.v));
+  return acc;
+}
 // acc[r] += w[r][0] * x[0] + w[r][1] * x[1] in bf16 pairs.
-SMELT_INLINE Vf DotBf16(Vf acc, Vb w, uint32_t x) {
-  return {_mm512_dpbf16_ps(acc.v, (__m512bh)w.v, (__m512bh)_mm512_set1_epi32(static_cast<int32_t>(x)))};
+SMELT_INLINE Vf DotBf16(Vf acc, Vb w, const uint32_t* x) {
+  asm("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(acc.v) : "v"(w.v), "m"(*x));
+  return acc;
 }
 
 SMELT_INLINE __m512 FoldPair(__m512 a, __m512 b) {  // lanes of 4: [a0+a1 a2+a3 b0+b1 b2+b3] up to order

@@ -26,8 +26,9 @@ struct Vb { U4 a, b, c, d; };
 using Vb8 = Vb;
 
 constexpr int kCodeBias8 = 0;
-constexpr int kIntTile = 4;
-constexpr int kFloatTile = 4;
+// Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
+constexpr int kIntRows = 4, kIntPanels = 1;
+constexpr int kFloatRows = 4, kFloatPanels = 1;
 constexpr int kGemmRows = 2, kGemmCols = 1;
 
 // Applies f to each quarter.
@@ -147,20 +148,20 @@ SMELT_INLINE I4 AddPairs(I4 acc, S8 products) {
   const I4 pairs = (I4)products;
   return acc + (pairs >> 16) + ((I4)((U4)pairs << 16) >> 16);
 }
-SMELT_INLINE Vi Dot4(Vi acc, Vb w, int32_t q) {
-  const S8 x = (S8)I4{q, q, q, q}, even = EvenSigned(x), odd = x >> 8;
+SMELT_INLINE Vi Dot4(Vi acc, Vb w, const int32_t* q) {
+  const S8 x = (S8)I4{*q, *q, *q, *q}, even = EvenSigned(x), odd = x >> 8;
   return Map<Vi>([&](I4 sum, U4 u) {
     return AddPairs(sum, (S8)((H8)u & 0xFF) * even + (S8)((H8)u >> 8) * odd);
   }, acc, w);
 }
-SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, int32_t q) {
-  const S8 x = (S8)I4{q, q, q, q}, even = EvenSigned(x), odd = x >> 8;
+SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
+  const S8 x = (S8)I4{*q, *q, *q, *q}, even = EvenSigned(x), odd = x >> 8;
   return Map<Vi>([&](I4 sum, U4 u) {
     return AddPairs(AddPairs(sum, (S8)((H8)u & 0xFF) * even), (S8)((H8)u >> 8) * odd);
   }, acc, w);
 }
-SMELT_INLINE Vf DotBf16(Vf acc, Vb w, uint32_t x) {
-  const Vi high = SetI(static_cast<int32_t>(0xFFFF0000u)), pair = AsInt(w), xs = SetI(static_cast<int32_t>(x));
+SMELT_INLINE Vf DotBf16(Vf acc, Vb w, const uint32_t* x) {
+  const Vi high = SetI(static_cast<int32_t>(0xFFFF0000u)), pair = AsInt(w), xs = SetI(static_cast<int32_t>(*x));
   acc = Fma(AsFloat(Shl<16>(pair)), AsFloat(Shl<16>(xs)), acc);
   return Fma(AsFloat(pair & high), AsFloat(xs & high), acc);
 }
