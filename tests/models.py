@@ -123,6 +123,25 @@ def whisper_tiny() -> Path:
     return cached("whisper-tiny", build)
 
 
+# One of each way to split text. (Not qwen35: its ids are without the model's own normalizer.)
+LLAMA_CPP_VOCABULARIES = (
+    *("command-r", "deepseek-coder", "falcon", "gpt-2", "llama-bpe", "llama-spm", "phi-3"),
+    *("qwen2", "starcoder"),
+)
+
+
+def llama_cpp_vocabularies() -> Path:
+    """llama.cpp's vocabulary-only GGUF files, each with texts and their golden token ids."""
+
+    def build(out: Path, scratch: Path) -> None:
+        source = sdist("llama-cpp-python==0.3.36", scratch) / "vendor" / "llama.cpp" / "models"
+        for name in LLAMA_CPP_VOCABULARIES:
+            for suffix in ("", ".inp", ".out"):
+                shutil.move(source / f"ggml-vocab-{name}.gguf{suffix}", out)
+
+    return cached("llama-cpp-vocabularies", build)
+
+
 # ---- fetching -------------------------------------------------------------------------------
 
 
@@ -170,6 +189,14 @@ def wheel(requirement: str, scratch: Path) -> Path:
     options = ["-q", "--no-deps", "--only-binary=:all:", "--retries", "1", "--timeout", "30"]
     command([sys.executable, "-m", "pip", "download", *options, *python, requirement], scratch)
     return unpack(scratch, "*.whl", requirement)
+
+
+def sdist(requirement: str, scratch: Path) -> Path:
+    """A source distribution fetched by name and unpacked; the folder of its files."""
+    options = ["-q", "--no-deps", "--no-binary=:all:", "--retries", "1", "--timeout", "30"]
+    command([sys.executable, "-m", "pip", "download", *options, requirement], scratch)
+    (folder,) = unpack(scratch, "*.tar.gz", requirement).iterdir()
+    return folder
 
 
 def npm(requirement: str, scratch: Path) -> Path:
@@ -493,6 +520,7 @@ MODELS: dict[str, Callable[[], Path]] = {
         qwen_coder_gguf,
         rxnmapper,
         whisper_tiny,
+        llama_cpp_vocabularies,
     )
 }
 

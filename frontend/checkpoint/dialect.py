@@ -29,6 +29,7 @@ class TwoRopes:
 
 
 GEMMA3 = TwoRopes("rope_theta", "rope_local_base_freq")
+OLMO3 = TwoRopes("rope_theta", "rope_theta", 500_000.0, 500_000.0)
 MODERNBERT = TwoRopes("global_rope_theta", "local_rope_theta", 160_000.0, scale_local=True)
 
 TWO_ROPES: dict[str, TwoRopes] = {
@@ -36,6 +37,7 @@ TWO_ROPES: dict[str, TwoRopes] = {
     "gemma3n_text": GEMMA3,
     "t5gemma2_text": GEMMA3,
     "t5gemma2_decoder": GEMMA3,
+    "olmo3": OLMO3,
     "modernbert": MODERNBERT,
     "modernbert-decoder": MODERNBERT,
 }
@@ -44,6 +46,7 @@ TWO_ROPES: dict[str, TwoRopes] = {
 ROPE_SPELLINGS: dict[str, tuple[str, str]] = {
     "gpt_neox": ("rotary_emb_base", "rotary_pct"),
     "gpt_neox_japanese": ("rotary_emb_base", "rotary_pct"),
+    "nomic_bert": ("rotary_emb_base", "rotary_emb_fraction"),
 }
 
 #: Old names of rope types; phi3's first files called longrope by two other names.

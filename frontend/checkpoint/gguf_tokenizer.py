@@ -20,7 +20,8 @@ from smelt.frontend.checkpoint.sentencepiece_bpe import (
 )
 from smelt.frontend.checkpoint.sizes import short
 
-# The expressions that the models' own tokenizer.json have; each splits what the one before left.
+# The expressions and normalizers of the models' own tokenizer.json (llama.cpp drops normalizers);
+# each expression splits what the one before left.
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 ENDINGS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -73,8 +74,9 @@ SPLITS: dict[str, Split] = {
     ),
     **dict.fromkeys(("dbrx", "smaug-bpe", "chatglm-bpe"), Split((LLAMA3,))),
     "glm4": Split((LLAMA3,), whole_words=True),
-    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "stablelm2", "megrez"), QWEN2_SPLIT),
-    "qwen35": Split((QWEN35,)),
+    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez"), QWEN2_SPLIT),
+    "stablelm2": Split((QWEN2,)),
+    "qwen35": Split((QWEN35,), normalizer="NFC"),
     "tekken": Split((TEKKEN,), whole_words=True, add_bos=True),
     **dict.fromkeys(("gpt-4o", "llama4"), Split((GPT4O,), whole_words=True)),
     "deepseek-v3": Split((r"\p{N}{1,3}", r"[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK3)),

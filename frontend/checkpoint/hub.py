@@ -17,6 +17,7 @@ from typing import Any
 from smelt.errors import CheckpointError
 from smelt.frontend.checkpoint.checkpoint import Checkpoint
 from smelt.frontend.checkpoint.gguf_source import PART
+from smelt.frontend.checkpoint.hub_resume import fetch_large
 from smelt.frontend.checkpoint.opening import (
     TOKENIZER_FILES,
     WEIGHTS,
@@ -47,21 +48,19 @@ class Repository:
 
     def fetch(self, name: str) -> Path:
         """The path of a file in the cache, downloaded or resumed if it is not whole there."""
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
         refuse_outside(name, self.name)
         if name not in self.files:
             raise CheckpointError(f"the repository has no `{name}`", place=self.name)
+        counter = bar(name, self.progress)
+        known: dict[str, Any] = {"revision": self.commit, "cache_dir": self.cache}
+        if isinstance(try_to_load_from_cache(self.name, name, **known), str):
+            return Path(hf_hub_download(self.name, name, **known, local_files_only=True))
         with explained(self.name):
+            fetch_large(self.name, name, self.commit, self.cache, endpoint(), counter)
             return Path(
-                hf_hub_download(
-                    self.name,
-                    name,
-                    revision=self.commit,
-                    cache_dir=self.cache,
-                    endpoint=endpoint(),
-                    tqdm_class=bar(name, self.progress),
-                )
+                hf_hub_download(self.name, name, **known, endpoint=endpoint(), tqdm_class=counter)
             )
 
 
@@ -236,6 +235,8 @@ def explained(name: str, revision: str | None = None) -> Iterator[None]:
 
     try:
         yield
+    except CheckpointError:
+        raise
     except errors.GatedRepoError as error:
         message, advice = "the repository is gated", "ask for access on its page, then log in"
         raise CheckpointError(message, place=name, hint=advice) from error

@@ -108,10 +108,10 @@ def shards(index: dict[str, Any], place: str) -> dict[str, str]:
 
 
 def only_gguf(directory: Path) -> Path:
-    """The one GGUF model of a directory; parts of a split model count once."""
+    """The one GGUF model of a directory or its folders; parts of a split model count once."""
     models = [
         path
-        for path in sorted(directory.glob("*.gguf"))
+        for path in sorted(directory.glob("*.gguf")) or sorted(directory.glob("*/*.gguf"))
         if (match := PART.fullmatch(path.name)) is None or int(match[2]) == 1
     ]
     if len(models) == 1:

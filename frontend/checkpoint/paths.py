@@ -12,7 +12,8 @@ def inside(directory: Path, name: str) -> Path:
     """The regular file `name` of a directory; CheckpointError when it is missing or outside.
 
     A symbolic link must stay inside too. The one exception is the Hub cache's own layout, where
-    `snapshots/<commit>/<name>` links into the `blobs` folder beside `snapshots`.
+    `snapshots/<commit>/<name>` links into the `blobs` folder beside `snapshots`, and that perhaps
+    into the `blobs` folder that all repositories of the cache share.
     """
     refuse_outside(name, str(directory))
     path = directory / name
@@ -49,7 +50,8 @@ def roots(directory: Path) -> list[Path]:
     real = directory.resolve()
     for folder in (real, *real.parents):
         if folder.parent.name == "snapshots":
-            return [real, folder.parent.parent / "blobs"]
+            repository = folder.parent.parent
+            return [real, repository / "blobs", repository.parent / "blobs"]
     return [real]
 
 

@@ -31,6 +31,8 @@ class Hub:
     branches: tuple[str, ...] = ("main",)
     gated: bool = False
     cut: dict[str, int] = field(default_factory=dict)  # file → break off after so many bytes, once
+    stall: dict[str, int] = field(default_factory=dict)  # file → go silent after so many, once
+    stalled: threading.Event = field(default_factory=threading.Event)  # set: end the silence
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     url: str = ""
     content_url: str = ""  # another host, as the Hub's: its client stops at such a redirect
@@ -57,7 +59,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
     """Run the server in a thread; `hub.url` is its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     hub.content_url = f"http://localhost:{server.server_address[1]}"
@@ -135,7 +137,8 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             headers = {**headers, "Accept-Ranges": "bytes"}
             asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
             if asked is None:
-                return self.send(200, data, headers, hub.cut.pop(file, None))
+                cut, stall = hub.cut.pop(file, None), hub.stall.pop(file, None)
+                return self.send(200, data, headers, cut if stall is None else stall, stall)
             start, stop = int(asked[1]), int(asked[2] or len(data) - 1) + 1
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
             return self.send(206, data[start:stop], headers)
@@ -144,7 +147,12 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.send(status, b"", {"X-Error-Code": code})
 
         def send(
-            self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None
+            self,
+            status: int,
+            body: bytes,
+            headers: dict[str, str],
+            cut: int | None = None,
+            stall: int | None = None,
         ) -> None:
             self.send_response(status)
             for name, value in headers.items():
@@ -154,8 +162,9 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if self.command == "HEAD":
                 return
             self.wfile.write(body[:cut])
+            if stall is not None:
+                hub.stalled.wait(60)
             if cut is not None:
-                self.wfile.flush()
                 self.close_connection = True
 
     return Handler

@@ -171,7 +171,7 @@ def rebuilt(key: str, count: int, offset: int, shape: Any, strides: Any) -> byte
     class Storage:
         pass
 
-    class Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
+    class Pickler(pickle._Pickler):
         def persistent_id(self, value: Any) -> Any:
             is_storage = isinstance(value, Storage)
             return ("storage", torch.FloatStorage, key, "cpu", count) if is_storage else None
@@ -180,7 +180,7 @@ def rebuilt(key: str, count: int, offset: int, shape: Any, strides: Any) -> byte
 
     out = io.BytesIO()
     function = torch._utils._rebuild_tensor_v2
-    arguments = (Storage(), offset, shape, strides, False, OrderedDict())
+    arguments: Any = (Storage(), offset, shape, strides, False, OrderedDict())
     Pickler(out, 2).dump({"a": Runs(function, *arguments)})
     return out.getvalue()
 
