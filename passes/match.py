@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from smelt.errors import SmeltError
 from smelt.ir.program import Function, Program, toposort
-from smelt.ir.rewrite import rebuild, rewrite_program
+from smelt.ir.rewrite import rebuild, rewrite
 from smelt.ir.tensor import Tensor
 from smelt.passes.receipt import fired, pattern
 
@@ -48,11 +48,24 @@ class Rules:
 
     def __call__(self, program: Program) -> Program:
         """The program with the rules applied until none fires."""
+        roots = [function.roots for function in program.functions.values()]
+        flat = self.simplify(tuple(root for part in roots for root in part))
+        functions = {}
+        start = 0
+        for name, function in program.functions.items():
+            count = len(function.roots)
+            functions[name] = function.with_roots(flat[start : start + count])
+            start += count
+        same = all(functions[n].roots == f.roots for n, f in program.functions.items())
+        return program if same else replace(program, functions=functions)
+
+    def simplify(self, roots: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Tensors with the rules applied until none fires."""
         for _ in range(MAX_SWEEPS):
-            changed = rewrite_program(program, self._first)
-            if all(changed.functions[n].roots == f.roots for n, f in program.functions.items()):
-                return program
-            program = changed
+            changed = rewrite(roots, self._first)
+            if changed == roots:
+                return roots
+            roots = changed
         raise SmeltError(f"rules still change the graph after {MAX_SWEEPS} sweeps")
 
     def _first(self, node: Tensor) -> Result:

@@ -22,6 +22,7 @@ from smelt.passes.pack_linears import FuseGated, PackLinears
 from smelt.passes.plan_kv import PlanKv
 from smelt.passes.quantize import Quantize
 from smelt.passes.receipt import Receipt, recording
+from smelt.passes.recognise import recognise
 
 Pass = Callable[[Program], Program]
 
@@ -75,6 +76,7 @@ DEFAULT = Options()
 
 _BEFORE: tuple[Step, ...] = (
     ("fold", lambda s: fold),
+    ("recognise", lambda s: recognise),
     ("fuse_bias", lambda s: FuseBias()),
 )
 _JOIN_LINEARS: tuple[Step, ...] = (

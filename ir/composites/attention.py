@@ -103,7 +103,7 @@ def attention(
         scores = cap(scores, limit=softcap)
     if bias is not None:
         scores = scores + bias
-    allowed = _allowed(seq, keys, causal, window)
+    allowed = visible_keys(seq, keys, causal, window)
     if mask is not None:
         width = mask.shape[1]
         newest = slice(mask, axis=1, start=width - keys, stop=width)
@@ -120,7 +120,7 @@ def attention(
     return reshape(matmul(grouped_weights, v5), shape=(batch, heads, seq, v.shape[3]))
 
 
-def _allowed(seq: Size, keys: Size, causal: bool, window: int | None) -> Tensor | None:
+def visible_keys(seq: Size, keys: Size, causal: bool, window: int | None) -> Tensor | None:
     """[seq, keys] bool: which keys each query may see by position alone."""
     if not causal and window is None:
         return None

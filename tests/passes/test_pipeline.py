@@ -46,7 +46,7 @@ def test_text_of_every_step_parses_back(tmp_path: Path) -> None:
     options = Options(parse_quant("int4"), DType.I8)
     run(tiny("mixtral"), "edge", options, keep=COMPOSITES, dump=tmp_path)
     files = sorted(tmp_path.iterdir())
-    assert [f.name for f in files][:3] == ["00_built.ir", "01_fold.ir", "02_fuse_bias.ir"]
+    assert [f.name for f in files][:3] == ["00_built.ir", "01_fold.ir", "02_recognise.ir"]
     assert files[-1].name.endswith("_lift_weights.ir")
     for file in files:
         text = file.read_text()
