@@ -146,6 +146,8 @@ def test_files_stay_small() -> None:
 def test_every_file_of_the_root_is_packaged() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     table = project["tool"]["scikit-build"]["wheel"]["packages"]
-    packaged = {source for source in table.values() if source.startswith("src/")}
+    packaged = {
+        source for source in table.values() if source.startswith("src/") and source.endswith(".py")
+    }
     present = {str(path.relative_to(ROOT)) for path in sources("src")}
     assert packaged == present, f"add to or remove from pyproject: {sorted(packaged ^ present)}"
