@@ -136,6 +136,19 @@ def test_inspect_shows_graph_passes_and_certificate(artifact: Path) -> None:
     assert found["manifest"]["model_type"] == "llama"
 
 
+def test_inspect_tells_what_was_quantized(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "int8"
+    words = ["--quant", "int8,group=16,lm_head=none", "--no-verify", "-o", out]
+    assert call("compile", checkpoint, "--target", "torch", *words).exit_code == 0
+    text = call("inspect", out).stdout
+    assert "quantized    int8,group=16,sym,lm_head=none" in text
+    assert "int8 group 8 symmetric:" in text or "int8 group 16 symmetric:" in text
+    told = json.loads(call("inspect", out, "--json").stdout)["manifest"]["quant"]
+    assert "lm_head.weight" in told["kept"]
+    assert sum(r["elements"] for r in told["weights"]) > 10_000
+    assert any("lm_head=none" in note for note in told["notes"])
+
+
 def test_specs_lists_architectures() -> None:
     found = {s["name"]: s for s in json.loads(call("specs", "--json").stdout)}
     assert "causal_lm" in found["llama"]["tasks"]

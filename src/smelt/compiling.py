@@ -22,6 +22,7 @@ from smelt.passes.options import Options, parse_kv, parse_quant
 from smelt.passes.pipeline import run
 from smelt.passes.receipt import Receipt
 from smelt.probe import TEXT, Probe, make_probe
+from smelt.quant_summary import quant_summary
 from smelt.runtime.certificate import Certificate
 from smelt.runtime.engine import Engine
 from smelt.runtime.manifest import Manifest
@@ -107,6 +108,9 @@ def compile(
         dialect=chosen.dialect,
         context=request.context or _longest(optimized),
     )
+    if settings.quant is not None:
+        summary = quant_summary(optimized, settings.quant, receipts)
+        manifest = manifest.model_copy(update={"quant": summary})
     with chosen.writer(request.out) as writer, TemporaryDirectory(prefix="smelt-") as kept:
         weights = KeptWeights(optimized, checkpoint.read, Path(kept))
         job = _Job(

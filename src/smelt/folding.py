@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def fold_graph(text: str) -> str:
             body.append(line)
         else:
             lines.append(line)
-    return "\n".join(_fold_slots(lines)) + "\n"
+    return "\n".join(_fold_weights(list(_fold_slots(lines)))) + "\n"
 
 
 def _body(lines: list[str]) -> Iterator[str]:
@@ -127,3 +128,22 @@ def _fold_slots(lines: list[str]) -> Iterator[str]:
         elif key not in shown:
             shown.add(key)
             yield f"{key}  # {counts[key]} times"
+
+
+def _fold_weights(lines: list[str]) -> Iterator[str]:
+    """Derived weights that differ in the layer's number only, once."""
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith(("weight ", "func ")):
+            blocks.append([])
+        blocks[-1].append(line)
+    keys = [_LAYER.sub("*", "\n".join(block)) for block in blocks]
+    counts = Counter(keys)
+    shown: set[str] = set()
+    for block, key in zip(blocks, keys, strict=True):
+        if counts[key] == 1:
+            yield from block
+        elif key not in shown:
+            shown.add(key)
+            first, *rest = key.split("\n")
+            yield from (f"{first}  # {counts[key]} times", *rest)

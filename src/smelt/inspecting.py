@@ -33,8 +33,10 @@ def read_report(path: Path) -> dict[str, Any]:
     if path.is_file():
         from smelt.runtime.artifact import open_artifact
 
-        artifact = open_artifact(path)
-        data = artifact.read(REPORT) if REPORT in artifact.names() else b"{}"
+        try:
+            data = open_artifact(path).read(REPORT)
+        except ArtifactError:
+            return {}
     else:
         folder = open_folder(path)
         known = any(entry.path == REPORT for entry in folder.manifest.files)
@@ -105,15 +107,12 @@ def _state(m: Manifest) -> Iterator[str]:
         window = "" if slot.window is None else f", window {slot.window}"
         yield f"state        {names}"
         yield f"             {slot.kind} {slot.dtype}[{shape}], {slot.layout}{window}"
-    if m.kv is not None:
-        total = m.kv.bytes_per_token * m.kv.capacity + m.kv.ring_bytes
-        yield (
-            f"memory       state {human(total)} for one row of {m.kv.capacity} tokens "
-            f"({human(m.kv.bytes_per_token)} a token, rings {human(m.kv.ring_bytes)})"
-        )
-    elif any(slot.kind == "append" for slot in m.state):
-        token = state_bytes(m, 1)
-        yield f"memory       state {human(token)} a token for one row"
+    if not any(slot.kind == "append" for slot in m.state):
+        return
+    capacity = m.kv.capacity if m.kv is not None else m.context
+    yield f"memory       state {human(state_bytes(m, 1))} for the first token of a row" + (
+        "" if capacity is None else f", {human(state_bytes(m, capacity))} for {capacity} tokens"
+    )
 
 
 def state_bytes(m: Manifest, tokens: int) -> int:
