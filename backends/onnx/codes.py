@@ -10,6 +10,7 @@ from smelt.backends.onnx.graph import Graph
 from smelt.backends.onnx.value import Value
 from smelt.ir.materialize import const_array
 from smelt.ir.program import toposort
+from smelt.ir.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 
@@ -43,14 +44,15 @@ class Codes:
         assert isinstance(size, int)
         return size
 
-    @property
-    def are_stored(self) -> bool:
-        """Whether all are known at compile time."""
-        return (
-            self.codes.is_weight
-            and self.scales.is_weight
-            and (self.zeros.is_weight or self.zero is not None)
-        )
+
+def are_stored(node: Tensor, first: int = 0) -> bool:
+    """Whether a node's codes, scales and zeros, its operands from ``first`` on, are in the file.
+
+    Zeros may be one number instead.
+    """
+    codes, scales, zeros = node.inputs[first : first + 3]
+    is_fixed = zeros.op.name == "const" and zeros.type.rank == 0
+    return codes.op.name == scales.op.name == "weight" and (is_fixed or zeros.op.name == "weight")
 
 
 def _single(zeros: Value) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smelt.backends.onnx.contrib.attention import is_in_place
 from smelt.backends.onnx.dtypes import onnx_dtype, stored_dtype
 from smelt.backends.onnx.graph import Graph, dims, value_of
 from smelt.backends.onnx.row import Dialect, Row
@@ -14,11 +15,12 @@ from smelt.backends.onnx.table import choose
 from smelt.backends.onnx.value import Value
 from smelt.backends.onnx.weights_file import WeightsFile
 from smelt.errors import UnsupportedError
+from smelt.ir.dims import substitute, symbol
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Function, Program, Slot
 from smelt.ir.rewrite import rewrite_program
 from smelt.ir.tensor import Tensor
-from smelt.ir.types import TupleType, Type
+from smelt.ir.types import DType, TupleType, Type
 from smelt.runtime.manifest import FunctionSpec, StateSpec, TensorSpec
 
 WEIGHTS = "weights.bin"
@@ -64,11 +66,13 @@ def emit(
     """
     program = lower(program, options.dialect)
     shared = _shared(program)
+    in_place = options.dialect == "ort" and _can_share(program)
     specs = []
     domains: set[str] = set()
     with WeightsFile(out / WEIGHTS, progress) as file:
         for function in program.functions.values():
             graph = Graph(function.name, program, weights, file, options, shared)
+            graph.in_place = in_place
             model = _model(graph, function)
             path = out / f"{function.name}.onnx"
             path.write_bytes(model)
@@ -78,7 +82,7 @@ def emit(
         functions=tuple(specs),
         state=tuple(_state(slot) for slot in program.slots.values()),
         weights_bytes=file.bytes,
-        share_buffer=False,
+        share_buffer=in_place,
         requires=("onnx.contrib",) if domains - {""} else (),
     )
 
@@ -117,7 +121,7 @@ def _model(g: Graph, function: Function) -> bytes:
     for node in function.inputs:
         g.inputs[node.attr("name")] = value_of(node.attr("name"), node.type)
     for slot in _read_slots(function):
-        g.past[slot] = value_of(past_name(slot), _stored_type(g.program.slots[slot]))
+        g.past[slot] = value_of(past_name(slot), _held(g, slot))
     values = _nodes(g, function)
     outputs = []
     taken: set[int] = set()
@@ -129,7 +133,7 @@ def _model(g: Graph, function: Function) -> bytes:
         value = value if kind.dtype is root.dtype else g.cast(value, kind.dtype)
         outputs.append(_output(g, present_name(slot), value, kind, taken))
     for slot, value in g.present.items():
-        kind = _grown(g, function, slot)
+        kind = _held(g, slot) if g.in_place else _grown(g, function, slot)
         outputs.append(_output(g, present_name(slot), value, kind, taken))
     inputs = [value.made for value in (*g.inputs.values(), *g.past.values())]
     opsets = {domain: OPSET if domain == "" else 1 for domain in sorted({"", *g.domains})}
@@ -241,6 +245,34 @@ def _read_slots(function: Function) -> list[str]:
     """The slots that a function reads, in the order in which it does."""
     found = [n.attr("slot") for n in function.nodes() if n.op.name in ("cache", "read")]
     return list(dict.fromkeys(found))
+
+
+def _can_share(program: Program) -> bool:
+    """Whether all caches can be one buffer each, before and after a call, written in place.
+
+    The buffer's size then says nothing of the past, so an input must.
+    """
+    found = False
+    for function in program.functions.values():
+        caches = [n for n in function.nodes() if n.op.name == "cache"]
+        told = {size for t in function.inputs for size in t.shape}
+        is_f32 = all(
+            stored_dtype(program.slots[n.attr("slot")]) is n.dtype is DType.F32 for n in caches
+        )
+        if caches and not (is_f32 and is_in_place(function) and caches[0].shape[2] in told):
+            return False
+        found = found or bool(caches)
+    return found
+
+
+def _held(g: Graph, slot: str) -> Type:
+    """The type of a slot as the graph is given it."""
+    known = g.program.slots[slot]
+    kind = _stored_type(known)
+    if not g.in_place or known.kind != "append":
+        return kind
+    shape = tuple(substitute(size, {"past": symbol("capacity")}) for size in kind.shape)
+    return Type(shape, kind.dtype)
 
 
 def _grown(g: Graph, function: Function, slot: str) -> Type:

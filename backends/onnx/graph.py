@@ -34,6 +34,8 @@ class Graph:
     #: Names of weights that something else than the matrix of a ``linear`` uses.
     shared: frozenset[str]
     place: str = ""
+    #: Caches are buffers that attention writes in place; their size is not that of the past.
+    in_place: bool = False
     nodes: list[Any] = field(default_factory=list)
     initializers: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, Value] = field(default_factory=dict)
@@ -139,12 +141,20 @@ class Graph:
     # Weights
 
     def weight(
-        self, value: Value, form: str = "", change: Callable[[Array], Stored] | None = None
+        self,
+        value: Value,
+        form: str = "",
+        change: Callable[[Array], Stored] | None = None,
+        view: tuple[str, tuple[int, ...]] | None = None,
     ) -> Value:
-        """A weight as an initializer: under its own name, or changed, under ``name.form``."""
+        """A weight as an initializer: under its own name, or changed, under ``name.form``.
+
+        With a ``view``, under that ending and in that shape; the bytes are those of the form.
+        """
         leaf = value.node
         assert leaf is not None
-        name = leaf.attr("name") + (f".{form}" if form else "")
+        stored = leaf.attr("name") + (f".{form}" if form else "")
+        name = stored if view is None else f"{leaf.attr('name')}.{view[0]}"
         if name in self.initializers:
             return Value(made=self.initializers[name])
 
@@ -154,7 +164,10 @@ class Graph:
                 return change(array)
             return Stored(array, onnx_dtype(leaf.dtype), array.shape)
 
-        return self._initializer(name, self.file.add(name, make))
+        tensor = self.file.add(stored, make)
+        if view is not None:
+            tensor = self.file.view(stored, name, view[1])
+        return self._initializer(name, tensor)
 
     def transposed(self, value: Value) -> Value:
         """A matrix [out, in] as an initializer [in, out]."""

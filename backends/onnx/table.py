@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from smelt.backends.onnx.contrib import attention, heads
+from smelt.backends.onnx.contrib import matrix as contrib_matrix
+from smelt.backends.onnx.contrib import norms as contrib_norms
+from smelt.backends.onnx.contrib import quantized as contrib_quantized
 from smelt.backends.onnx.row import Dialect, Row, Rows
 from smelt.backends.onnx.rows import (
     activations,
@@ -33,8 +37,20 @@ _STANDARD: tuple[Rows, ...] = (
     quantized.ROWS,
 )
 
+_CONTRIB: tuple[Rows, ...] = (
+    attention.ROWS,
+    attention.MORE,
+    heads.ROWS,
+    contrib_norms.ROWS,
+    contrib_quantized.ROWS,
+    contrib_matrix.ROWS,
+)
+
 #: Tables of each dialect; of several rows for an op, the first that accepts the node is taken.
-TABLES: Mapping[Dialect, tuple[Rows, ...]] = {"standard": _STANDARD, "ort": _STANDARD}
+TABLES: Mapping[Dialect, tuple[Rows, ...]] = {
+    "standard": _STANDARD,
+    "ort": (*_CONTRIB, *_STANDARD),
+}
 
 #: Ops without a row, and why.
 EXEMPT = {

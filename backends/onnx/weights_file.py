@@ -54,9 +54,12 @@ class WeightsFile:
             self._tensors[name] = self._write(name, make())
         return self._tensors[name]
 
-    def _write(self, name: str, stored: Stored) -> Any:
-        import onnx_ir as ir
+    def view(self, stored: str, name: str, shape: tuple[int, ...]) -> Any:
+        """A tensor of another name and shape over the bytes of one that is stored."""
+        tensor = self._tensors[stored]
+        return self._tensor(name, tensor.offset, tensor.length, tensor.dtype, shape)
 
+    def _write(self, name: str, stored: Stored) -> Any:
         assert self._file is not None
         padding = -self.bytes % ALIGNMENT
         self._file.write(b"\0" * padding)
@@ -66,12 +69,19 @@ class WeightsFile:
             self._file.write(data.reshape(-1).view(np.uint8).data)
         self.bytes = offset + data.nbytes
         self._progress(name, data.nbytes)
+        return self._tensor(name, offset, data.nbytes, stored.dtype, stored.shape)
+
+    def _tensor(
+        self, name: str, offset: int, length: int, dtype: Any, shape: tuple[int, ...]
+    ) -> Any:
+        import onnx_ir as ir
+
         return ir.ExternalTensor(
             self.path.name,
             offset,
-            data.nbytes,
-            stored.dtype,
-            shape=ir.Shape(stored.shape),
+            length,
+            dtype,
+            shape=ir.Shape(shape),
             name=name,
             base_dir=self.path.parent,
         )

@@ -98,6 +98,8 @@ class Case:
     #: Applied to the result and the operands ``more``, for what the bare op cannot show.
     then: Callable[..., Any] | None = None
     more: tuple[Operand, ...] = ()
+    #: Which elements of the first result have a value that matters; None: all.
+    matters: Callable[[Inputs], Array] | None = None
 
     def __str__(self) -> str:
         return f"{self.op}-{self.note}" if self.note else self.op
@@ -460,8 +462,15 @@ def _cached_attention(heads: int, kv_heads: int) -> Iterator[Case]:
     name = f"{heads} over {kv_heads}"
     plain = {"scale": 0.4, "causal": True}
 
-    def case(note: str, *operands: Operand, **attrs: Any) -> Case:
-        return Case("attention", (q, k, v, *operands), plain | attrs, f"{name} {note}")
+    def case(note: str, *operands: Operand, window: int | None = None, **attrs: Any) -> Case:
+        return Case(
+            "attention",
+            (q, k, v, *operands),
+            plain | attrs | {"window": window},
+            f"{name} {note}",
+            # A query that sees nothing but padding is padding itself.
+            matters=_sees_something(window) if mask in operands else None,
+        )
 
     yield case("plain")
     yield case("mask", mask)
@@ -471,7 +480,27 @@ def _cached_attention(heads: int, kv_heads: int) -> Iterator[Case]:
     bias = In(f"f32[1, {heads}, seq, past + seq]")
     yield case("bias", mask, bias)
     narrow = Cached(f"f32[batch, {kv_heads}, seq, 5]", "layers.0.value")
-    yield Case("attention", (q, k, narrow, mask), plain, f"{name} other values")
+    yield Case(
+        "attention",
+        (q, k, narrow, mask),
+        plain,
+        f"{name} other values",
+        matters=_sees_something(None),
+    )
+
+
+def _sees_something(window: int | None) -> Callable[[Inputs], Array]:
+    """Queries [batch, 1, seq, 1] that may see a key, where the mask is the first with two axes."""
+
+    def matters(inputs: Inputs) -> Array:
+        mask = next(a for a in inputs.values() if a.ndim == 2) != 0
+        seq, keys = inputs["x0"].shape[2], mask.shape[1]
+        distance = np.arange(keys - seq, keys)[:, None] - np.arange(keys)[None]
+        allowed = (distance >= 0) & (distance < (window or keys))
+        seen: Array = (allowed[None] & mask[:, None, :]).any(axis=-1)
+        return seen[:, None, :, None]
+
+    return matters
 
 
 def _state() -> Iterator[Case]:

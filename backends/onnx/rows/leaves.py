@@ -26,6 +26,8 @@ def _const(g: Graph, value: float, dtype: DType, shape: tuple[int, ...]) -> Valu
 def _cache(g: Graph, x: Value, slot: str, axis: int, window: int | None) -> Value:
     """All of a slot: past and new. A ring is kept whole, though only its newest entries count."""
     stored = stored_dtype(g.program.slots[slot])
+    if slot in g.present:  # attention has appended to it
+        return g.present[slot] if stored is x.dtype else g.cast(g.present[slot], x.dtype)
     new = x if stored is x.dtype else g.cast(x, stored)
     present = g.op("Concat", g.past[slot], new, axis=axis % x.rank)
     g.append(slot, present)

@@ -10,7 +10,8 @@ from smelt.backends.onnx.rows.quantized import linear_quantized
 from smelt.backends.onnx.value import Value
 
 
-def _linear(g: Graph, x: Value, weight: Value, bias: Value | None) -> Value:
+def linear(g: Graph, x: Value, weight: Value, bias: Value | None) -> Value:
+    """x times weight transposed; a weight of one use lies transposed in the file."""
     if weight.op == "dequantize" and weight.operands:
         y = linear_quantized(g, x, weight)
         return y if bias is None else g.op("Add", y, bias)
@@ -71,7 +72,7 @@ def _conv(
 
 ROWS: Rows = {
     "matmul": direct("MatMul"),
-    "linear": _linear,
+    "linear": linear,
     "grouped_linear": _grouped_linear,
     "conv": _conv,
 }

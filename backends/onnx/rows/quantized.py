@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from smelt.backends.onnx.codes import Codes, pack4
+from smelt.backends.onnx.codes import Codes, are_stored, pack4
 from smelt.backends.onnx.graph import Graph
 from smelt.backends.onnx.row import Row, Rows
 from smelt.backends.onnx.value import Value
 from smelt.backends.onnx.weights_file import Stored
-from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 
 Array = np.ndarray[Any, Any]
@@ -81,15 +80,6 @@ def _dequantize(
     return g.op("Slice", whole, g.ints(0), g.ints(size), g.ints(codes.rank - 1))
 
 
-def is_stored(node: Tensor) -> bool:
-    """Whether a ``dequantize`` is of weights, which are known at compile time."""
-    codes, scales, zeros = node.inputs
-    fixed = zeros.op.name == "const" and zeros.type.rank == 0
-    return all(t.op.name == "weight" for t in (codes, scales)) and (
-        fixed or zeros.op.name == "weight"
-    )
-
-
 ROWS: Rows = {
-    "dequantize": Row(_dequantize, is_stored, lazy=True),
+    "dequantize": Row(_dequantize, are_stored, lazy=True),
 }
