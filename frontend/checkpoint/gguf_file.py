@@ -151,6 +151,22 @@ class Cursor:
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{short(raw)} is not UTF-8", place=self.place) from error
 
+    def strings(self, count: int) -> list[str]:
+        """Many strings: vocabularies have hundreds of thousands, so the steps are spelled out."""
+        data, at, end, found = self.data, self.at, len(self.data), []
+        try:
+            for _ in range(count):
+                start = at + 8
+                at = start + int.from_bytes(data[start - 8 : start], "little")
+                if at > end:
+                    break
+                found.append(str(data[start:at], "utf-8"))
+        except UnicodeDecodeError as error:
+            raise CheckpointError("a string is not UTF-8", place=self.place) from error
+        within(self.at, at - self.at, end, "an array of strings", self.place)
+        self.at = at
+        return found
+
     def value(self, kind: int, depth: int = 0) -> Any:
         """A metadata value; arrays of numbers become lists."""
         if kind in SCALARS:
@@ -163,7 +179,7 @@ class Cursor:
             raise CheckpointError("a metadata array is nested too deep", place=self.place)
         inner: int = self.take("I")
         if inner == STRING:
-            return [self.string() for _ in range(self.count("length of an array", 8))]
+            return self.strings(self.count("length of an array", 8))
         if inner == ARRAY:
             length = self.count("length of an array", 12)
             return [self.value(ARRAY, depth + 1) for _ in range(length)]
