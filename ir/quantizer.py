@@ -6,7 +6,10 @@ are taken a chunk at a time, so nothing beside the result grows with the weight.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -23,6 +26,9 @@ SHRINKS = {4: (1.1, 1.05, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75), 8: (1.0,)}
 REFINEMENTS = 2
 #: Elements of a chunk: its copies stay in the second-level cache.
 CHUNK = 1 << 16
+#: Elements read at a time, and threads that work on their chunks.
+READ = CHUNK * 16
+MAX_THREADS = 8
 
 
 def quantize(w: Array, bits: int, group: int, symmetric: bool) -> tuple[Array, Array, Array]:
@@ -47,63 +53,68 @@ def quantize_rows(
     groups = (*shape[:-1], shape[-1] // group)
     codes, scales = np.empty(shape, kind), np.empty(groups, np.float16)
     zeros = np.empty(groups, kind)
-    step = max(1, CHUNK // max(1, prod(shape[1:])))
-    for start in range(0, shape[0], step):
-        stop = min(start + step, shape[0])
-        part = rows(start, stop).reshape(-1, group)
-        into = codes[start:stop].reshape(-1, group)
-        scale, zero = scales[start:stop].reshape(-1), zeros[start:stop].reshape(-1)
-        # One row may be the whole matrix of an expert.
-        for first in range(0, len(part), CHUNK // group):
-            there = slice(first, first + CHUNK // group)
-            # Groups along the second axis: every step is then one long run over memory.
-            blocks = np.ascontiguousarray(part[there].T, dtype=np.float32)
-            if not np.isfinite(blocks).all():
-                raise CheckpointError("a weight to quantize holds NaN or infinity")
-            found = _search(blocks, bits, symmetric)
-            into[there] = (found.steps + found.zeros).T
-            scale[there], zero[there] = found.scales, found.zeros
+    step = max(1, READ // max(1, prod(shape[1:])))
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for start in range(0, shape[0], step):
+            stop = min(start + step, shape[0])
+            part = rows(start, stop).reshape(-1, group)
+            into = (
+                codes[start:stop].reshape(-1, group),
+                scales[start:stop].reshape(-1),
+                zeros[start:stop].reshape(-1),
+            )
+            work = partial(_fill, part, into, bits, symmetric)
+            # The results are where they belong whichever thread is first.
+            list(pool.map(work, range(0, len(part), CHUNK // group)))
     return codes, scales, zeros
+
+
+def _fill(
+    part: Array, into: tuple[Array, Array, Array], bits: int, symmetric: bool, first: int
+) -> None:
+    """Quantize one chunk of blocks [n, group] into its place."""
+    there = slice(first, first + CHUNK // part.shape[1])
+    # Groups along the second axis: every step is then one long run over memory.
+    blocks = np.ascontiguousarray(part[there].T, dtype=np.float32)
+    found = _search(blocks, bits, symmetric)
+    codes, scales, zeros = into
+    codes[there] = (found.steps() + found.zeros).T
+    scales[there], zeros[there] = found.scales, found.zeros
 
 
 def _search(blocks: Array, bits: int, symmetric: bool) -> _Best:
     """The choice with the least squared error of all tried, for blocks [group, n]."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _tried(blocks, bits, symmetric)
-
-
-def _tried(blocks: Array, bits: int, symmetric: bool) -> _Best:
+    if not np.isfinite(blocks).all():
+        raise CheckpointError("a weight to quantize holds NaN or infinity")
     low, high = (-127, 127) if bits == 8 and symmetric else (0, 2**bits - 1)
     best = _Best(blocks, low, high)
-    for scales, zeros in _starts(blocks, bits, symmetric):
-        best.offer(scales, zeros)
-    for _ in range(REFINEMENTS):
-        best.offer(best.fitting_scales(), best.zeros)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for scales, zeros in _starts(blocks, bits, symmetric):
+            best.offer(scales, zeros)
+        for _ in range(REFINEMENTS):
+            best.offer(best.fitting_scales(), best.zeros)
     if np.isinf(best.error).any():
         raise CheckpointError("a weight to quantize is too large for a scale in f16")
     return best
 
 
 class _Best:
-    """The best choice for each block so far: steps (code - zero) [group, n], scales, zeros [n]."""
+    """The best scales and zeros [n] for each block so far, and their squared error."""
 
     def __init__(self, blocks: Array, low: int, high: int) -> None:
         self._blocks = blocks
         self._low, self._high = np.float32(low), np.float32(high)
+        self._scratch = np.empty_like(blocks)
         count = blocks.shape[1]
         self.error = np.full(count, np.inf, np.float32)
-        self.steps = np.zeros(blocks.shape, np.float32)
         self.scales = np.zeros(count, np.float16)
         self.zeros = np.zeros(count, np.float32)
 
     def offer(self, scales: Array, zeros: Array) -> None:
         """Take these scales (as f16 holds them) and zeros for the blocks where they lose less."""
         stored = scales.astype(np.float16)
-        wide = stored.astype(np.float32)
-        steps = self._blocks * _inverse(wide)
-        np.rint(steps, out=steps)
-        np.clip(steps, self._low - zeros, self._high - zeros, out=steps)
-        lost = steps * wide
+        lost = self._steps(stored, zeros)
+        lost *= stored.astype(np.float32)
         lost -= self._blocks
         lost *= lost
         error = lost.sum(axis=0)
@@ -111,13 +122,25 @@ class _Best:
         self.error = np.where(better, error, self.error)
         self.scales = np.where(better, stored, self.scales)
         self.zeros = np.where(better, zeros, self.zeros)
-        self.steps = np.where(better, steps, self.steps)
+
+    def steps(self) -> Array:
+        """code - zero [group, n] of the best choice; valid until the next call."""
+        return self._steps(self.scales, self.zeros)
+
+    def _steps(self, scales: Array, zeros: Array) -> Array:
+        steps = self._scratch
+        np.multiply(self._blocks, _inverse(scales.astype(np.float32)), out=steps)
+        np.rint(steps, out=steps)
+        np.maximum(steps, self._low - zeros, out=steps)
+        np.minimum(steps, self._high - zeros, out=steps)
+        return steps
 
     def fitting_scales(self) -> Array:
         """The scale that suits the codes chosen best: a least squares fit for each block."""
-        weight = (self.steps * self.steps).sum(axis=0)
-        product: Array = (self.steps * self._blocks).sum(axis=0)
-        return product * _inverse(weight)
+        steps = self.steps()
+        product: Array = (steps * self._blocks).sum(axis=0)
+        steps *= steps
+        return product * _inverse(steps.sum(axis=0))
 
 
 def _starts(blocks: Array, bits: int, symmetric: bool) -> Iterator[tuple[Array, Array]]:

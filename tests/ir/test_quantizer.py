@@ -154,7 +154,7 @@ def test_experts_are_read_one_at_a_time() -> None:
 
 
 def test_memory_does_not_grow_with_the_weight() -> None:
-    stored = np.random.default_rng(6).standard_normal((20_000, 256)).astype(np.float16)
+    stored = np.random.default_rng(6).standard_normal((80_000, 256)).astype(np.float16)
     w = ops.param(name="w", type=Type(stored.shape, DType.F32))
     program, leaf = _derived(w)
     weights = Weights(program, lambda name: stored)
@@ -162,4 +162,4 @@ def test_memory_does_not_grow_with_the_weight() -> None:
     codes = weights.array(leaf)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < codes.nbytes * 1.25 + 4 * 2**20
+    assert peak < codes.nbytes * 1.25 + 12 * 2**20
