@@ -4,31 +4,63 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace smelt {
-
 #if defined(__x86_64__)
 #define SMELT_X86 1
+#include <cpuid.h>
 #else
 #define SMELT_X86 0
 #endif
 
-bool IsaSupported(Isa isa) {
-  switch (isa) {
-    case Isa::kPortable: return true;
+namespace smelt {
+
 #if SMELT_X86
-    case Isa::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    case Isa::kAvx512:
-      return IsaSupported(Isa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
-#endif
-    default: return false;
-  }
+
+namespace {
+
+struct Cpuid {
+  unsigned a, b, c, d;
+  explicit Cpuid(unsigned leaf) : a(0), b(0), c(0), d(0) { __get_cpuid_count(leaf, 0, &a, &b, &c, &d); }
+};
+
+// The registers that the system saves: bit 1 SSE, 2 AVX, 5-7 AVX-512, 17-18 AMX.
+uint64_t SavedState() {
+  if ((Cpuid(1).c & (1u << 27)) == 0) return 0;
+  unsigned low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+bool HasAvx2() {
+  const Cpuid one(1), seven(7);
+  return (SavedState() & 0x6) == 0x6 && (one.c & (1u << 12)) && (one.c & (1u << 29)) && (seven.b & (1u << 5));
+}
+
+bool HasAvx512() {
+  const unsigned kFDqBwVl = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);
+  const Cpuid seven(7);
+  return HasAvx2() && (SavedState() & 0xE0) == 0xE0 && (seven.b & kFDqBwVl) == kFDqBwVl && (seven.c & (1u << 11));
+}
+
+bool HasAmx() {
+  const unsigned kBf16TileInt8 = (1u << 22) | (1u << 24) | (1u << 25);
+  return HasAvx512() && (SavedState() & 0x60000) == 0x60000 && (Cpuid(7).d & kBf16TileInt8) == kBf16TileInt8 && GrantAmx();
+}
+
+}  // namespace
+
+bool IsaSupported(Isa isa) {
+  static const bool supported[] = {true, HasAvx2(), HasAvx512(), HasAmx()};
+  return supported[static_cast<int>(isa)];
+}
+
+#else
+
+bool IsaSupported(Isa isa) { return isa == Isa::kPortable; }
+
+#endif
+
 const char* IsaName(Isa isa) {
-  static const char* const kNames[] = {"portable", "avx2", "avx512"};
+  static const char* const kNames[] = {"portable", "avx2", "avx512", "amx"};
   return kNames[static_cast<int>(isa)];
 }
 
@@ -36,7 +68,7 @@ Isa BestIsa() {
   static const Isa best = [] {
     const char* wanted = getenv("SMELT_ISA");
     Isa found = Isa::kPortable;
-    for (int i = 0; i <= static_cast<int>(Isa::kAvx512); ++i) {  // from plain to best
+    for (int i = 0; i <= static_cast<int>(Isa::kAmx); ++i) {  // from plain to best
       const Isa isa = static_cast<Isa>(i);
       if (!IsaSupported(isa)) continue;
       found = isa;
@@ -49,6 +81,7 @@ Isa BestIsa() {
 
 const KernelTable& TableOf(Isa isa) {
 #if SMELT_X86
+  if (isa == Isa::kAmx) return avx512::kAmxTable;
   if (isa == Isa::kAvx512) return avx512::kTable;
   if (isa == Isa::kAvx2) return avx2::kTable;
 #endif

@@ -8,16 +8,20 @@ namespace smelt {
 
 constexpr int kPanel = 16;      // output rows of a packed panel
 constexpr int kTileRows = 12;   // input rows of a prefill tile
+constexpr int kAmxRows = 16;    // of an AMX tile
 constexpr int kKeyTile = 64;    // keys of an attention tile
 constexpr int kGemmPanel = 64;  // columns of a packed plain-matrix panel
 
 static inline int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 static inline int64_t CeilDiv(int64_t x, int64_t by) { return (x + by - 1) / by; }
 
-// Up to kTileRows input rows in the order in which the linear kernels read them: `height` (1 or kTileRows) rows
-// interleaved by 4-byte units, rows past `count` zero. C = padded_cols, G = C / group.
-//   kF32: f32 [C][height];  kBf16: pairs [C/2][height];
-//   kInt8: quads of int8 [C/4][height], f32 scale [G][height], int32 start [G][height]
+// Input rows in the order in which the linear kernels read them: `height` rows (1, kTileRows or kAmxRows), those past
+// `count` zero. C = padded_cols, G = C / group.
+//   height 1 and kTileRows: rows interleaved by 4-byte units
+//     kF32, kBf16 (rounded): f32 [C][height]
+//     kInt8: quads of int8 [C/4][height], f32 scale [G][height], int32 start [G][height]
+//   height kAmxRows: rows one after another
+//     kBf16: bf16 [height][C up to 32];  kInt8: int8 [height][C], f32 scale [G][height], int32 start [G][height]
 // start is what the accumulator begins with when the zero point is constant, else the sum of the group's codes.
 struct TileInput {
   const PackedMatrix* w;
@@ -41,12 +45,13 @@ struct TileCall {
   int64_t panel_first, panel_last;
   float* const* y;                // [count] rows
   const float* const* residual;   // [count] rows or null
+  const void* weights;            // what unpack made of panel_first (and, behind it, of w2's), or null
 };
 
 static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
-  if (input == Input::kF32) return RoundUp(padded_cols * 4 * height, 64);
-  if (input == Input::kBf16) return RoundUp(padded_cols * 2 * height, 64);
-  return RoundUp((padded_cols + padded_cols / w.group * 8) * height, 64);
+  if (input == Input::kInt8) return RoundUp((padded_cols + padded_cols / w.group * 8) * height, 64);
+  if (height == kAmxRows) return RoundUp(padded_cols, 32) * 2 * height;
+  return RoundUp(padded_cols * 4 * height, 64);
 }
 
 // A task of attention: query tokens x heads of one key head, over some keys. Rows are (token, head) pairs, head fastest.
@@ -108,6 +113,13 @@ static inline KeyRange KeysOf(const AttentionArgs& a, int64_t i) {
 }
 
 struct KernelTable {
+  int (*tile_height)(Input input, int64_t rows);
+  // Only where tiles of weights are prepared: bytes for one panel (0: it is read as it lies), the preparation, and what
+  // a thread does before and after it computes.
+  int64_t (*unpack_bytes)(const PackedShape& w, int64_t padded_cols, Input input, int height);
+  void (*unpack)(const PackedMatrix& w, Input input, int64_t panel, void* out);
+  void (*enter)(const PackedMatrix& w, Input input, int height);
+  void (*leave)(int height);
   void (*pack_tile)(const TileInput&);
   void (*linear_float)(const TileCall&);  // Input kF32, kBf16
   void (*linear_int)(const TileCall&);    // Input kInt8
@@ -139,6 +151,7 @@ const KernelTable& TableOf(Isa isa);
 
 namespace portable { extern const KernelTable kTable; }
 namespace avx2 { extern const KernelTable kTable; }
-namespace avx512 { extern const KernelTable kTable; }
+namespace avx512 { extern const KernelTable kTable, kAmxTable; }
+bool GrantAmx();  // asks the system once; false where there is none
 
 }  // namespace smelt

@@ -18,10 +18,11 @@ namespace smelt {
 
 // ---- where a kernel runs ---------------------------------------------------------------------------------------
 
-enum class Isa : uint8_t { kPortable, kAvx2, kAvx512 };  // kAvx2: +FMA +F16C; kAvx512: F BW DQ VL VNNI BF16
+// kAvx2: and FMA, F16C; kAvx512: F BW DQ VL VNNI; kAmx: and AMX tiles of int8 and bf16, which the system must grant.
+enum class Isa : uint8_t { kPortable, kAvx2, kAvx512, kAmx };
 
 bool IsaSupported(Isa isa);
-const char* IsaName(Isa isa);  // "portable", "avx2", "avx512": also the values of SMELT_ISA
+const char* IsaName(Isa isa);  // "portable", "avx2", "avx512", "amx": also the values of SMELT_ISA
 // The best supported set, or the one SMELT_ISA names when it is supported; read once, then fixed.
 Isa BestIsa();
 
@@ -95,7 +96,7 @@ enum class Activation : uint8_t { kNone, kSilu, kGelu, kGeluTanh, kRelu, kSigmoi
 
 // How the input of a linear is seen by the multiplication.
 //   kF32   f32 as given: every format (weights are widened exactly). The precise path.
-//   kBf16  input rounded to bf16 (to nearest even), products summed in f32: kBf16 weights only; fast prefill.
+//   kBf16  input rounded to bf16 (to nearest even), products summed in f32: kBf16 weights only; fast with AMX.
 //   kInt8  input quantized per row and weight group, exactly: amax = max|x|; scale = amax / 127;
 //          q = clip(rint(x * (127 / amax)), -127, 127), amax == 0: q = 0, scale = 0; dot = exact int32 sum of
 //          (code - zero) * q; y = sum over groups of f32(weight scale) * scale * f32(dot). kInt8, kInt4 weights.

@@ -13,21 +13,45 @@ int64_t PanelBytes(const PackedMatrix& w) {
   return w.padded_cols * kPanel * kBits[static_cast<int>(w.shape.format)] / 8;
 }
 
-int HeightOf(int64_t rows) { return rows == 1 ? 1 : kTileRows; }
-
 struct Rows {  // one tile's rows of x, y and residual
-  const float* x[kTileRows];
-  float* y[kTileRows];
-  const float* residual[kTileRows];
+  const float* x[kAmxRows];
+  float* y[kAmxRows];
+  const float* residual[kAmxRows];
 };
 
 TileCall CallOf(const LinearArgs& a, int height, int count, const void* tile, Rows& rows) {
   return {&a.w, a.w2.codes != nullptr ? &a.w2 : nullptr, a.bias, a.bias2, a.act, a.input, height, count, tile, 0, 0,
-          rows.y, a.residual != nullptr ? rows.residual : nullptr};
+          rows.y, a.residual != nullptr ? rows.residual : nullptr, nullptr};
 }
 
-void Compute(const KernelTable& table, const TileCall& call) {
-  (call.input == Input::kInt8 ? table.linear_int : table.linear_float)(call);
+// Runs call_of(tile) over the panels [first, last) of every tile of [0, tiles). Where weights are prepared, each panel
+// is prepared once, into `room`, and then meets all tiles; elsewhere each tile meets all panels.
+template <typename CallOfTile>
+void Compute(const KernelTable& table, const LinearArgs& a, int height, int64_t first, int64_t last, int64_t tiles,
+             uint8_t* room, const CallOfTile& call_of) {
+  const auto run = a.input == Input::kInt8 ? table.linear_int : table.linear_float;
+  const int64_t bytes = table.unpack_bytes(a.w.shape, a.w.padded_cols, a.input, height);
+  table.enter(a.w, a.input, height);
+  const int64_t step = bytes > 0 ? 1 : last - first;
+  for (int64_t panel = first; panel < last; panel += step) {
+    if (bytes > 0) {
+      table.unpack(a.w, a.input, panel, room);
+      if (a.w2.codes != nullptr) table.unpack(a.w2, a.input, panel, room + bytes);
+    }
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      call_of(tile, [&](TileCall call) {
+        call.panel_first = panel;
+        call.panel_last = panel + step;
+        call.weights = bytes > 0 ? room : nullptr;
+        run(call);
+      });
+    }
+  }
+  table.leave(height);
+}
+
+int64_t RoomBytes(const KernelTable& table, const PackedShape& w, int64_t padded, Input input, int height) {
+  return 2 * table.unpack_bytes(w, padded, input, height);  // and w2's
 }
 
 int64_t PanelsPerTask(const Exec& exec, const LinearArgs& a, int64_t panels, int64_t tiles) {
@@ -41,24 +65,29 @@ int64_t PanelsPerTask(const Exec& exec, const LinearArgs& a, int64_t panels, int
 
 }  // namespace
 
-size_t LinearScratchBytes(const Exec&, const PackedShape& w, Input input, int64_t rows) {
+size_t LinearScratchBytes(const Exec& exec, const PackedShape& w, Input input, int64_t rows) {
+  const KernelTable& table = TableOf(exec.isa);
   const int64_t padded = LayoutOf(w).padded_cols;
-  return static_cast<size_t>(TileBytes(w, padded, input, HeightOf(rows)) * CeilDiv(rows, HeightOf(rows)));
+  const int height = table.tile_height(input, rows);
+  return static_cast<size_t>(TileBytes(w, padded, input, height) * CeilDiv(rows, height) +
+                             exec.threads() * RoomBytes(table, w, padded, input, height));
 }
 
 void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
   if (a.rows == 0 || a.w.shape.rows == 0) return;
   const KernelTable& table = TableOf(exec.isa);
-  const int height = HeightOf(a.rows);
+  const int height = table.tile_height(a.input, a.rows);
   const int64_t tiles = CeilDiv(a.rows, height);
   const int64_t tile_bytes = TileBytes(a.w.shape, a.w.padded_cols, a.input, height);
   uint8_t* packed = static_cast<uint8_t*>(scratch);
+  uint8_t* rooms = packed + tiles * tile_bytes;
+  const int64_t room = RoomBytes(table, a.w.shape, a.w.padded_cols, a.input, height);
   const auto count_of = [&](int64_t tile) {
     const int64_t left = a.rows - tile * height;
     return static_cast<int>(left < height ? left : height);
   };
   ParallelFor(exec.pool, tiles, [&](int64_t tile, int) {
-    const float* x[kTileRows];
+    const float* x[kAmxRows];
     for (int r = 0; r < count_of(tile); ++r) x[r] = a.x + (tile * height + r) * a.x_stride;
     table.pack_tile({&a.w, a.input, height, count_of(tile), x, packed + tile * tile_bytes});
   });
@@ -67,20 +96,20 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
   // A prefill task takes several tiles over the same panels: enough to reuse them from cache, few enough to share out.
   const int64_t tile_step = tiles <= 2 * exec.threads() ? 1 : CeilDiv(tiles, 2 * exec.threads());
   const int64_t tile_tasks = CeilDiv(tiles, tile_step);
-  ParallelFor(exec.pool, panel_tasks * tile_tasks, [&](int64_t task, int) {
+  ParallelFor(exec.pool, panel_tasks * tile_tasks, [&](int64_t task, int thread) {
     const int64_t panel = task / tile_tasks * panel_step, first = task % tile_tasks * tile_step;
+    const int64_t panel_last = panel + panel_step < panels ? panel + panel_step : panels;
     const int64_t last = first + tile_step < tiles ? first + tile_step : tiles;
-    for (int64_t tile = first; tile < last; ++tile) {
+    const auto call_of = [&](int64_t i, const auto& run) {
+      const int64_t tile = first + i;
       Rows rows;
       for (int r = 0; r < count_of(tile); ++r) {
         rows.y[r] = a.y + (tile * height + r) * a.y_stride;
         if (a.residual != nullptr) rows.residual[r] = a.residual + (tile * height + r) * a.residual_stride;
       }
-      TileCall call = CallOf(a, height, count_of(tile), packed + tile * tile_bytes, rows);
-      call.panel_first = panel;
-      call.panel_last = panel + panel_step < panels ? panel + panel_step : panels;
-      Compute(table, call);
-    }
+      run(CallOf(a, height, count_of(tile), packed + tile * tile_bytes, rows));
+    };
+    Compute(table, a, height, panel, panel_last, last - first, rooms + thread * room, call_of);
   });
 }
 
@@ -88,7 +117,7 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
 
 namespace {
 
-struct Segment {  // up to kTileRows rows of one expert: order[first, first + count)
+struct Segment {  // up to a tile's rows of one expert: order[first, first + count)
   int32_t expert, first, count;
 };
 
@@ -111,9 +140,14 @@ GroupedScratch Carve(void* scratch, int64_t rows, int64_t count) {
   return s;
 }
 
+// One token has a few rows of different experts, each best read as a single row.
+int GroupedHeight(const KernelTable& table, Input input, int64_t rows, int64_t count) {
+  return rows <= count && rows < kTileRows ? 1 : table.tile_height(input, rows == 1 ? 2 : rows);
+}
+
 // The tiles that `rows` rows can fill at most: every expert may leave one tile partly empty.
-int64_t MostSegments(int64_t rows, int64_t count) {
-  const int64_t split = rows / kTileRows + (count < rows ? count : rows);
+int64_t MostSegments(int64_t rows, int64_t count, int height) {
+  const int64_t split = rows / height + (count < rows ? count : rows);
   return split < rows ? split : rows;
 }
 
@@ -151,29 +185,32 @@ int64_t SortRows(const GroupedLinearArgs& g, int height, GroupedScratch& s) {
 
 }  // namespace
 
-size_t GroupedLinearScratchBytes(const Exec&, const PackedShape& w, Input input, int64_t rows, int64_t count) {
+size_t GroupedLinearScratchBytes(const Exec& exec, const PackedShape& w, Input input, int64_t rows, int64_t count) {
+  const KernelTable& table = TableOf(exec.isa);
   const int64_t padded = LayoutOf(w).padded_cols;
-  const int64_t wide = TileBytes(w, padded, input, kTileRows) * MostSegments(rows, count);
-  const int64_t narrow = TileBytes(w, padded, input, 1) * rows;
+  const int height = GroupedHeight(table, input, rows, count);
+  const int64_t tiles = TileBytes(w, padded, input, height) * MostSegments(rows, count, height);
   return static_cast<size_t>(RoundUp(rows * 4, 64) + RoundUp((count + 1) * 4, 64) +
-                             RoundUp(rows * static_cast<int64_t>(sizeof(Segment)), 64) + (wide > narrow ? wide : narrow));
+                             RoundUp(rows * static_cast<int64_t>(sizeof(Segment)), 64) + tiles +
+                             exec.threads() * RoomBytes(table, w, padded, input, height));
 }
 
 void GroupedLinear(const Exec& exec, const GroupedLinearArgs& g, void* scratch) {
   const LinearArgs& a = g.linear;
   const KernelTable& table = TableOf(exec.isa);
-  // One token: a few rows of different experts, each best read as a single row.
-  const int height = a.rows <= g.count && a.rows < kTileRows ? 1 : kTileRows;
+  const int height = GroupedHeight(table, a.input, a.rows, g.count);
   GroupedScratch s = Carve(scratch, a.rows, g.count);
   const int64_t segments = SortRows(g, height, s);
   const int64_t tile_bytes = TileBytes(a.w.shape, a.w.padded_cols, a.input, height);
+  uint8_t* rooms = s.tiles + MostSegments(a.rows, g.count, height) * tile_bytes;
+  const int64_t room = RoomBytes(table, a.w.shape, a.w.padded_cols, a.input, height);
   for (int64_t i = 0; i < a.rows; ++i) {
     if (g.experts[i] >= 0 && g.experts[i] < g.count) continue;
     for (int64_t o = 0; o < a.w.shape.rows; ++o) a.y[i * a.y_stride + o] = 0.0f;
   }
   ParallelFor(exec.pool, segments, [&](int64_t i, int) {
     const Segment& segment = s.segments[i];
-    const float* x[kTileRows];
+    const float* x[kAmxRows];
     for (int r = 0; r < segment.count; ++r) {
       const int32_t row = s.order[segment.first + r];
       x[r] = a.x + (g.source != nullptr ? g.source[row] : row) * a.x_stride;
@@ -182,7 +219,7 @@ void GroupedLinear(const Exec& exec, const GroupedLinearArgs& g, void* scratch) 
   });
   const int64_t panels = CeilDiv(a.w.shape.rows, kPanel);
   const int64_t panel_step = exec.threads() == 1 ? panels : kPrefillPanels, panel_tasks = CeilDiv(panels, panel_step);
-  ParallelFor(exec.pool, segments * panel_tasks, [&](int64_t task, int) {
+  ParallelFor(exec.pool, segments * panel_tasks, [&](int64_t task, int thread) {
     const int64_t i = task / panel_tasks, panel = task % panel_tasks * panel_step;
     const Segment& segment = s.segments[i];
     LinearArgs expert = a;
@@ -191,12 +228,13 @@ void GroupedLinear(const Exec& exec, const GroupedLinearArgs& g, void* scratch) 
     if (a.bias != nullptr) expert.bias += segment.expert * a.w.shape.rows;
     if (a.bias2 != nullptr) expert.bias2 += segment.expert * a.w.shape.rows;
     expert.residual = nullptr;
-    Rows rows;
-    for (int r = 0; r < segment.count; ++r) rows.y[r] = a.y + s.order[segment.first + r] * a.y_stride;
-    TileCall call = CallOf(expert, height, segment.count, s.tiles + i * tile_bytes, rows);
-    call.panel_first = panel;
-    call.panel_last = panel + panel_step < panels ? panel + panel_step : panels;
-    Compute(table, call);
+    const auto call_of = [&](int64_t, const auto& run) {
+      Rows rows;
+      for (int r = 0; r < segment.count; ++r) rows.y[r] = a.y + s.order[segment.first + r] * a.y_stride;
+      run(CallOf(expert, height, segment.count, s.tiles + i * tile_bytes, rows));
+    };
+    const int64_t panel_last = panel + panel_step < panels ? panel + panel_step : panels;
+    Compute(table, expert, height, panel, panel_last, 1, rooms + thread * room, call_of);
   });
 }
 

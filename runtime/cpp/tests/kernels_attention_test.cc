@@ -99,7 +99,7 @@ void TestCase(Random& random, const Case& c) {
   std::vector<uint8_t> mask(static_cast<size_t>(c.batch * c.keys));
   for (size_t i = 0; i < mask.size(); ++i) mask[i] = i < static_cast<size_t>(c.keys) / 2 ? 0 : random.Int(0, 3) != 0;
   const int64_t capacity = c.ring ? c.window + c.queries + 2 : c.keys + 7;
-  std::vector<float> first[3];
+  std::vector<float> first[4];
   std::vector<double> want;
   ForEachExec([&](const Exec& exec) {
     snprintf(label, sizeof label, "attention B%d H%d/%d S%d T%d D%d/%d dtype %d ring %d causal %d window %d cap %g bias %d mask %d sinks %d %s/%d",

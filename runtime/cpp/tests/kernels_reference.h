@@ -163,7 +163,7 @@ template <typename Body> void ForEachExec(const Body& body) {
   static bool started = false;
   for (int i = 0; i < 3 && !started; ++i) pools[i].Start(i + 2);
   started = true;
-  for (int i = 0; i <= static_cast<int>(Isa::kAvx512); ++i) {
+  for (int i = 0; i <= static_cast<int>(Isa::kAmx); ++i) {
     const Isa isa = static_cast<Isa>(i);
     if (!IsaSupported(isa)) continue;
     body(Exec{isa, nullptr});

@@ -8,10 +8,16 @@
 namespace smelt {
 namespace SMELT_ISA_NS {
 
+int TileHeight(Input input, int64_t rows);
+int64_t UnpackBytes(const PackedShape& w, int64_t padded_cols, Input input, int height);
+void Unpack(const PackedMatrix& w, Input input, int64_t panel, void* out);
+void Enter(const PackedMatrix& w, Input input, int height);
+void Leave(int height);
 void PackTile(const TileInput& in);
 void QuantizeTile(const TileInput& in);
 void LinearFloat(const TileCall& call);
 void LinearInt(const TileCall& call);
+float QuantizeGroup(const float* x, int64_t n, int64_t group, int8_t* q, int64_t quad_stride, int32_t* sum);
 void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales);
 
 // What a code's zero point is to this instruction set's dot product, when it is the same for the whole matrix.

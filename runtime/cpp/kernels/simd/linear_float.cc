@@ -1,4 +1,4 @@
-// Linear with f32 inputs over every weight format (widened exactly), and with bf16 inputs over bf16 weights.
+// Linear with f32 inputs (maybe rounded to bf16) over every weight format, widened exactly.
 #include "linear.h"
 
 namespace smelt {
@@ -141,40 +141,6 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
   }
 }
 
-template <int kRows, int kHeight>
-void PanelBf16(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
-  constexpr int kSums = kRows == 1 ? 4 : 1;
-  const int64_t pairs = w.padded_cols / 2;
-  const uint32_t* x = static_cast<const uint32_t*>(call.tile) + row;
-  const uint8_t* p = w.codes + panel * pairs * 64;
-  Vf sum[kSums][kRows];
-#pragma GCC unroll 4
-  for (int s = 0; s < kSums; ++s) {
-#pragma GCC unroll 12
-    for (int r = 0; r < kRows; ++r) sum[s][r] = Zero();
-  }
-  const auto step = [&](int s) __attribute__((always_inline)) {
-    const Vb block = LoadB(p);
-#pragma GCC unroll 12
-    for (int r = 0; r < kRows; ++r) sum[s][r] = DotBf16(sum[s][r], block, x + r);
-    p += 64;
-    x += kHeight;
-  };
-  int64_t k = 0;
-  for (; k + kSums <= pairs; k += kSums) {
-#pragma GCC unroll 4
-    for (int s = 0; s < kSums; ++s) step(s);
-  }
-  for (; k < pairs; ++k) step(0);
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) {
-    Vf total = sum[0][r];
-#pragma GCC unroll 4
-    for (int s = 1; s < kSums; ++s) total = total + sum[s][r];
-    Store(out + r * kPanel, total);
-  }
-}
-
 template <typename Reader> void RunFloat(const TileCall& call) {
   constexpr PanelKernel kRow = PanelsFloat<Reader, 1, 1, 1>;
   if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
@@ -190,14 +156,6 @@ template <typename Reader> void RunFloat(const TileCall& call) {
 template <Format kFormat> void RunCodes(const TileCall& call) {
   if (call.w->zeros != nullptr) return RunFloat<ReadCodes<kFormat, true>>(call);
   RunFloat<ReadCodes<kFormat, false>>(call);
-}
-
-void RunBf16(const TileCall& call) {
-  constexpr PanelKernel kRow = PanelBf16<1, 1>, kNarrow = PanelBf16<4, kTileRows>;
-  if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
-  if constexpr (kFloatRows < kTileRows) return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
-  constexpr PanelKernel kWide = PanelBf16<kTileRows, kTileRows>;
-  ForPanels(call, {1, kTileRows, kWide, kNarrow, kWide, kNarrow, kTileRows});
 }
 
 }  // namespace
@@ -217,30 +175,28 @@ void StorePanel(const TileCall& call, int64_t panel, const float* acc, const flo
 void PackTile(const TileInput& in) {
   if (in.input == Input::kInt8) return QuantizeTile(in);
   const int64_t cols = in.w->shape.cols, padded = in.w->padded_cols, height = in.height;
+  const bool round = in.input == Input::kBf16;
   if (in.count < height) memset(in.tile, 0, static_cast<size_t>(TileBytes(in.w->shape, padded, in.input, in.height)));
-  if (in.input == Input::kF32) {
-    float* tile = static_cast<float*>(in.tile);
-    for (int r = 0; r < in.count; ++r) {
-      const float* x = in.x[r];
-      if (height == 1) memcpy(tile, x, static_cast<size_t>(cols) * 4);
-      for (int64_t k = 0; height > 1 && k < cols; ++k) tile[k * height + r] = x[k];
-      for (int64_t k = cols; k < padded; ++k) tile[k * height + r] = 0.0f;
-    }
-    return;
-  }
-  uint16_t* tile = static_cast<uint16_t*>(in.tile);
+  float* tile = static_cast<float*>(in.tile);
   for (int r = 0; r < in.count; ++r) {
-    for (int64_t k = 0; k < cols; k += 16) {
-      uint16_t part[16];
+    for (int64_t k = 0; k < padded; k += 16) {
       const int64_t n = padded - k < 16 ? padded - k : 16;
-      StoreU16(part, ToBf16(LoadN(in.x[r] + k, cols - k)));
-      for (int64_t i = 0; i < n; i += 2) memcpy(tile + (k + i) * height + 2 * r, part + i, 4);
+      float part[16];
+      Vf x = k < cols ? LoadN(in.x[r] + k, cols - k) : Zero();
+      if (round) x = AsFloat(Shl<16>(ToBf16(x)));
+      Store(part, x);
+      for (int64_t i = 0; i < n; ++i) tile[(k + i) * height + r] = part[i];
     }
   }
 }
 
+int TileHeight(Input, int64_t rows) { return rows == 1 ? 1 : kTileRows; }
+int64_t UnpackBytes(const PackedShape&, int64_t, Input, int) { return 0; }
+void Unpack(const PackedMatrix&, Input, int64_t, void*) {}
+void Enter(const PackedMatrix&, Input, int) {}
+void Leave(int) {}
+
 void LinearFloat(const TileCall& call) {
-  if (call.input == Input::kBf16) return RunBf16(call);
   switch (call.w->shape.format) {
     case Format::kF32: return RunFloat<ReadF32>(call);
     case Format::kF16: return RunFloat<ReadF16>(call);

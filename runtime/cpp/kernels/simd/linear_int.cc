@@ -161,7 +161,9 @@ template <Format kFormat, bool kZeros> void Run(const TileCall& call) {
                    Panels<kFormat, kZeros, 4, kIntPanels>, Panels<kFormat, kZeros, kTileRows, 1>, kNarrow, kTileRows});
 }
 
-// One group of one row: q as 4-byte quads `height` apart; returns the scale and the codes' sum.
+}  // namespace
+
+// One group of one row: q as 4-byte quads `quad_stride` bytes apart; returns the scale and the codes' sum.
 float QuantizeGroup(const float* x, int64_t n, int64_t group, int8_t* q, int64_t quad_stride, int32_t* sum) {
   Vf top = Zero();
   for (int64_t i = 0; i < n; i += 16) top = Max(Abs(LoadN(x + i, n - i)), top);
@@ -183,8 +185,6 @@ float QuantizeGroup(const float* x, int64_t n, int64_t group, int8_t* q, int64_t
   *sum = ReduceAdd(total);
   return amax / 127.0f;
 }
-
-}  // namespace
 
 void QuantizeTile(const TileInput& in) {
   const PackedShape& shape = in.w->shape;

@@ -166,11 +166,6 @@ SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
   return {Quad(acc.lo, w.magnitude.lo, _mm256_sign_epi8(x, w.sign.lo)),
           Quad(acc.hi, w.magnitude.hi, _mm256_sign_epi8(x, w.sign.hi))};
 }
-SMELT_INLINE Vf DotBf16(Vf acc, Vb w, const uint32_t* x) {
-  const Vi high = SetI(static_cast<int32_t>(0xFFFF0000u)), pair = AsInt(w), xs = SetI(static_cast<int32_t>(*x));
-  acc = Fma(AsFloat(Shl<16>(pair)), AsFloat(Shl<16>(xs)), acc);
-  return Fma(AsFloat(pair & high), AsFloat(xs & high), acc);
-}
 
 SMELT_INLINE __m256 Reduce8(const Vf* r) {
   const auto sum = [&](int i) { return _mm256_add_ps(r[i].lo, r[i].hi); };

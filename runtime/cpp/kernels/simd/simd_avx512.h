@@ -1,4 +1,4 @@
-// The vector vocabulary of simd.h on AVX-512 (F, BW, DQ, VL, VNNI, BF16).
+// The vector vocabulary of simd.h on AVX-512 (F, BW, DQ, VL, VNNI).
 #pragma once
 
 #include <immintrin.h>
@@ -102,11 +102,6 @@ SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
 SMELT_INLINE Vi Dot4(Vi acc, Vb w, const int32_t* q) { return Dot8(acc, w, q); }
 SMELT_INLINE Vi DotQuad(Vi acc, Vb w, Vi quads) {
   asm("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(w.v), "v"(quads.v));
-  return acc;
-}
-// acc[r] += w[r][0] * x[0] + w[r][1] * x[1] in bf16 pairs.
-SMELT_INLINE Vf DotBf16(Vf acc, Vb w, const uint32_t* x) {
-  asm("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(acc.v) : "v"(w.v), "m"(*x));
   return acc;
 }
 

@@ -160,11 +160,6 @@ SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
     return AddPairs(AddPairs(sum, (S8)((H8)u & 0xFF) * even), (S8)((H8)u >> 8) * odd);
   }, acc, w);
 }
-SMELT_INLINE Vf DotBf16(Vf acc, Vb w, const uint32_t* x) {
-  const Vi high = SetI(static_cast<int32_t>(0xFFFF0000u)), pair = AsInt(w), xs = SetI(static_cast<int32_t>(*x));
-  acc = Fma(AsFloat(Shl<16>(pair)), AsFloat(Shl<16>(xs)), acc);
-  return Fma(AsFloat(pair & high), AsFloat(xs & high), acc);
-}
 // Element i of the result is the sum of rows[i].
 SMELT_INLINE Vf ReduceRows(const Vf* rows) {
   float part[16];
