@@ -60,7 +60,7 @@ def describe(
             fingerprint=checkpoint.fingerprint,
             architecture=str(architectures[0]),
             parameters=sum(_count(info.shape) for info in checkpoint.tensors.values()),
-            bytes=sum(len(checkpoint.stored(name)) for name in checkpoint.tensors),
+            bytes=sum(info.nbytes for info in checkpoint.tensors.values()),
         ),
         functions=tuple(_function(f) for f in program.functions.values()),
         state=tuple(
