@@ -10,7 +10,7 @@ from typing import Any
 
 from smelt.errors import SmeltError
 from smelt.ir import ops
-from smelt.ir.composites.attention import FORBIDDEN, visible_keys
+from smelt.ir.composites.attention import forbidden, visible_keys
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 
@@ -36,7 +36,7 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, after: bool, **given: Any) -> Tensor
         real = ops.cast(ops.reshape(newest, shape=(mask.shape[0], 1, 1, keys)), dtype=DType.BOOL)
         allowed = real if allowed is None else ops.logical_and(allowed, real)
     if allowed is not None:
-        scores = ops.where(allowed, scores, FORBIDDEN)
+        scores = ops.where(allowed, scores, forbidden(scores.dtype))
     return ops.matmul(ops.softmax(scores), v)  # type: ignore[no-any-return]
 
 

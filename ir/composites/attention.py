@@ -16,8 +16,10 @@ from smelt.ir.primitives.shape import concat, expand, permute, reshape, slice
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 
-#: What a forbidden score becomes; finite, so a row that may see nothing stays free of NaN.
-FORBIDDEN = -3.0e38
+
+def forbidden(dtype: DType) -> float:
+    """What a forbidden score becomes: finite, so a row that may see nothing stays free of NaN."""
+    return -6.0e4 if dtype is DType.F16 else -3.0e38
 
 
 @composite
@@ -110,7 +112,7 @@ def attention(
         real = cast(reshape(newest, shape=(mask.shape[0], 1, 1, keys)), DType.BOOL)
         allowed = real if allowed is None else logical_and(allowed, real)
     if allowed is not None:
-        scores = where(allowed, scores, FORBIDDEN)
+        scores = where(allowed, scores, forbidden(scores.dtype))
     if sinks is not None:
         column = expand(reshape(sinks, shape=(1, heads, 1, 1)), shape=(batch, heads, seq, 1))
         weights = slice(softmax(concat(scores, column, axis=3)), axis=3, start=0, stop=keys)
