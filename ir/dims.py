@@ -173,7 +173,10 @@ def _collect(pairs: list[tuple[Monomial, int]]) -> Size:
 def _term_text(monomial: Monomial, coefficient: int) -> str:
     if not monomial:
         return str(coefficient)
-    product = "*".join(str(atom) for atom in monomial)
+    if len(monomial) == 1 and coefficient == 1:
+        return str(monomial[0])
+    # A quotient in a product needs brackets of its own: 2*(n//3) is not 2*n//3.
+    product = "*".join(a if isinstance(a, str) else f"({a})" for a in monomial)
     return product if coefficient == 1 else f"{coefficient}*{product}"
 
 

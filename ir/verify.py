@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from smelt.errors import SmeltError
+from smelt.ir.dims import symbol
 from smelt.ir.program import Program, toposort
 from smelt.ir.tensor import Tensor
+from smelt.ir.types import Type
 
 
 def verify(program: Program, *, after: str = "") -> None:
@@ -18,9 +20,8 @@ def verify(program: Program, *, after: str = "") -> None:
                     raise SmeltError(
                         f"input `{node.attr('name')}` is not declared by {function.name}"
                     )
-            for slot, _ in function.writes:
-                if slot not in program.slots:
-                    raise SmeltError(f"{function.name} writes slot `{slot}`, which does not exist")
+            for slot, value in function.writes:
+                _check_write(program, function.name, slot, value)
         for node in toposort(program.weights.values()):
             if node.op.name in ("input", "read", "cache", "weight"):
                 raise SmeltError(f"a derived weight depends on {node.op.name}")
@@ -38,7 +39,49 @@ def _check_node(program: Program, node: Tensor) -> None:
             f"{node.op.infer(node.operands, attrs)}",
             place=node.source,
         )
-    if node.op.name in ("cache", "read") and attrs["slot"] not in program.slots:
-        raise SmeltError(f"slot `{attrs['slot']}` does not exist", place=node.source)
-    if node.op.name == "weight" and attrs["name"] not in program.weights:
-        raise SmeltError(f"derived weight `{attrs['name']}` does not exist", place=node.source)
+    if node.op.name in ("cache", "read"):
+        _check_slot(program, node)
+    if node.op.name == "weight":
+        name = attrs["name"]
+        expression = program.weights.get(name)
+        if expression is None:
+            raise SmeltError(f"derived weight `{name}` does not exist", place=node.source)
+        if expression.type != node.type:
+            raise SmeltError(
+                f"derived weight `{name}` is {expression.type}, the graph says {node.type}",
+                place=node.source,
+            )
+
+
+def _check_slot(program: Program, node: Tensor) -> None:
+    """Does a slot hold what the node reads or appends?"""
+    name = node.attr("slot")
+    slot = program.slots.get(name)
+    if slot is None:
+        raise SmeltError(f"slot `{name}` does not exist", place=node.source)
+    if node.op.name == "read":
+        held = node.type
+    else:
+        (x,) = node.inputs
+        axis = node.attr("axis") % x.type.rank
+        if slot.kind != "append":
+            raise SmeltError(f"slot `{name}` is {slot.kind}, cache appends", place=node.source)
+        if slot.axis % x.type.rank != axis:
+            raise SmeltError(
+                f"slot `{name}` grows along axis {slot.axis}, cache appends along {axis}",
+                place=node.source,
+            )
+        held = Type((*x.shape[:axis], symbol("past"), *x.shape[axis + 1 :]), x.dtype)
+    if slot.type != held:
+        raise SmeltError(f"slot `{name}` holds {slot.type}, wants {held}", place=node.source)
+
+
+def _check_write(program: Program, function: str, name: str, value: Tensor) -> None:
+    slot = program.slots.get(name)
+    if slot is None:
+        raise SmeltError(f"{function} writes slot `{name}`, which does not exist")
+    if slot.type != value.type:
+        raise SmeltError(
+            f"{function} writes {value.type} to slot `{name}`, which holds {slot.type}",
+            place=value.source,
+        )

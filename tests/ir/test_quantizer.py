@@ -93,7 +93,7 @@ def test_error_is_within_a_step(
     error = np.abs(restore(codes, scales, zeros, 32) - w).reshape(rows, groups, 32).max(-1)
     peak = np.abs(w).reshape(rows, groups, 32).max(-1)
     # Scales below the smallest f16 vanish, and the weights with them.
-    assert (error <= np.maximum(peak * (0.5 if kind[0] == 4 else 0.05), 4e-6)).all()
+    assert (error <= np.maximum(peak * (0.5 if kind[0] == 4 else 0.05), 6e-6)).all()
 
 
 def test_zeros_stay_zero() -> None:
