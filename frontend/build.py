@@ -58,8 +58,8 @@ def build(
     entries = [c.entry for t in TASKS.values() for c in t.functions]
     considered = keys_named(evaluator.definitions, entries)
     required = evaluator.value("requires", ())
-    _check_required(view, required)
-    harmless = (*evaluator.value("ignores", ()), *(key for key, _ in required))
+    _check_required(view, required, chosen.name)
+    harmless = (*evaluator.value("ignores", ()), *(key for key, *_ in required))
     view.refuse_unread(model_type, (*considered, *harmless))
     longest = context or _context(config)
     bounds = dict(DEFAULT_BOUNDS)
@@ -74,11 +74,16 @@ def build(
     return program
 
 
-def _check_required(config: Config, required: tuple[tuple[str, Any], ...]) -> None:
-    """UnsupportedError for a key whose value is not the one that the spec is written for."""
-    for key, wanted in required:
+def _check_required(config: Config, required: tuple[tuple[Any, ...], ...], task: str) -> None:
+    """UnsupportedError for a key whose value is not the one that the spec is written for.
+
+    A third part names the task that needs the value; there a missing key is no excuse.
+    """
+    for key, wanted, *tasks in required:
         value = config.get(key)
-        if value is not None and value != wanted:
+        if tasks and task not in tasks:
+            continue
+        if value != wanted and (tasks or value is not None):
             raise UnsupportedError(
                 f"config key `{key}` is {value!r}, the spec supports {wanted!r}",
                 place="config.json",
@@ -146,7 +151,13 @@ def _symbols(node: Tensor) -> set[str]:
 
 def _context(config: Mapping[str, Any]) -> int | None:
     keys = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions", "seq_length")
-    return next((int(config[k]) for k in keys if config.get(k)), None)
+    key = next((k for k in keys if config.get(k) is not None), None)
+    if key is None:
+        return None
+    value = config[key]
+    if not isinstance(value, int) or not 0 < value < 2**31:
+        raise CheckpointError(f"{key} is {value!r}, wants a number of tokens", place="config.json")
+    return value
 
 
 def _refuse_unread(program: Program, evaluator: Evaluator, config: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from smelt.ir.program import Slot
 from smelt.ir.tensor import Tensor, source
 from smelt.ir.types import DType, Type
 
+MAX_PATH = 512
+
 #: Shapes of a checkpoint's tensors by name.
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -60,6 +62,8 @@ class Scope:
         """Extend the weight path, and label nodes with it."""
         before = self.path
         self.path = f"{before}.{name}" if before and name else before or name
+        if len(self.path) > MAX_PATH:
+            raise SpecError(f"weight path has {len(self.path)} characters, at most {MAX_PATH}")
         try:
             with source(self.path):
                 yield

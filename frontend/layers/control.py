@@ -20,8 +20,16 @@ _DTYPES = {"float": DType.F32, "int": DType.I64, "bool": DType.BOOL}
 
 
 @layer
-def repeat(e: Evaluator, count: int, block: Any, *state: Any, start: int = 0, **fixed: Any) -> Any:
-    """Apply a block ``count`` times, each under its number as weight path.
+def repeat(
+    e: Evaluator,
+    count: int,
+    block: Any,
+    *state: Any,
+    start: int = 0,
+    under: str = "",
+    **fixed: Any,
+) -> Any:
+    """Apply a block ``count`` times, each under its number as weight path (and then ``under``).
 
     The block's result replaces the leading ``state`` arguments of the next call: one value, or a
     tuple of as many as it gives. A parameter named ``i`` gets the index. ``start`` shifts the
@@ -32,7 +40,7 @@ def repeat(e: Evaluator, count: int, block: Any, *state: Any, start: int = 0, **
     wants_index = "i" in getattr(block, "parameters", ())
     carried = 1
     for i in range(start, start + count):
-        with e.scope.at(str(i)):
+        with e.scope.at(f"{i}.{under}" if under else str(i)):
             result = e.call(block, state, {**fixed, "i": i} if wants_index else fixed)
         parts = result if isinstance(result, tuple) else (result,)
         carried = len(parts)
@@ -49,12 +57,25 @@ def default(e: Evaluator, value: Any, otherwise: Any) -> Any:
 
 
 @layer
+def given(e: Evaluator, name: str, otherwise: Any = None) -> Any:
+    """The task's input of that name, or ``otherwise`` in a task without it."""
+    tensor = e.scope.input(name)
+    return otherwise if tensor is None else tensor
+
+
+@layer
 def has(e: Evaluator, name: str, unknown: bool = False) -> bool:
     """Whether the checkpoint has the parameter ``name`` here; ``unknown`` when there is no
     checkpoint.
     """
     found = e.scope.has(name)
     return unknown if found is None else found
+
+
+@layer
+def choose(e: Evaluator, value: Any, *cases: tuple[Any, Any], otherwise: Any) -> Any:
+    """The second part of the case whose first part is the value, or ``otherwise``."""
+    return next((result for wanted, result in cases if wanted == value), otherwise)
 
 
 @layer

@@ -19,6 +19,8 @@ from smelt.ir.types import DType
 if TYPE_CHECKING:
     from smelt.frontend.spec.evaluate import Evaluator
 
+MAX_DISTANCE = 65_536
+
 
 @layer
 def position_ids(e: Evaluator, count: Size) -> Tensor:
@@ -81,6 +83,8 @@ def log_buckets(
     Half of the ``count`` buckets are for keys ahead when ``both_ways``; else those share bucket 0.
     Source: Raffel et al. 2020 (T5). The buckets are computed here once; only a lookup is left.
     """
+    if not 0 < count // (4 if both_ways else 2) < furthest <= MAX_DISTANCE:
+        raise SpecError(f"{count} buckets up to distance {furthest}, at most {MAX_DISTANCE}")
     table = tuple(_bucket(d, count, furthest, both_ways) for d in range(-furthest, furthest + 1))
     known = ops.const(value=table, dtype=DType.I64, shape=(len(table),))
     near = ops.clamp(distance, low=-furthest, high=furthest) + furthest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from math import prod
 from typing import TYPE_CHECKING
 
 from smelt.errors import SpecError
@@ -34,11 +36,11 @@ def split(
         parts = (whole // parts,) * parts
     if sum(parts) != whole:
         raise SpecError(f"parts {parts} make {sum(parts)}, axis {axis} has {whole}")
-    starts = [sum(parts[:n]) for n in range(len(parts))]
     where = axis % x.type.rank
+    ends = tuple(accumulate(parts))
     return tuple(
-        ops.slice(x, axis=where, start=start, stop=start + count)
-        for start, count in zip(starts, parts, strict=True)
+        ops.slice(x, axis=where, start=end - count, stop=end)
+        for end, count in zip(ends, parts, strict=True)
     )
 
 
@@ -49,6 +51,14 @@ def squeeze(e: Evaluator, x: Tensor, axis: int = -1) -> Tensor:
     if x.shape[where] != 1:
         raise SpecError(f"axis {axis} of {x.type} has more than one element")
     return ops.reshape(x, shape=(*x.shape[:where], *x.shape[where + 1 :]))  # type: ignore[no-any-return]
+
+
+@layer
+def rows(e: Evaluator, x: Tensor) -> Tensor:
+    """x as a table: all axes but the last are one."""
+    if x.type.rank == 2:
+        return x
+    return ops.reshape(x, shape=(prod(x.shape[:-1]), x.shape[-1]))  # type: ignore[no-any-return]
 
 
 @layer

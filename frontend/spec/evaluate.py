@@ -23,10 +23,13 @@ from smelt.ir.dims import Dim, symbol
 from smelt.ir.op import OPS
 from smelt.ir.tensor import Tensor
 
-MAX_CALLS = 2_000_000
+MAX_CALLS = 100_000
 MAX_DEPTH = 40
-MAX_LENGTH = 100_000
+MAX_LENGTH = 10_000
 MAX_NUMBER = 2**62
+MAX_RANK = 16
+#: Symbols in a size, all of its terms together.
+MAX_SYMBOLS = 64
 
 #: Ops that only the compiler may place.
 _INTERNAL = frozenset({"input", "param", "weight", "item", "cache", "read", "quantize_weight"})
@@ -106,12 +109,20 @@ class Evaluator:
         function = self._value_of(definition)
         if not isinstance(function, Function):
             raise definition.source.error(definition.node, f"`{name}` is not a function")
-        return self.call(function, (), {})
+        try:
+            return self.call(function, (), {})
+        except RecursionError:
+            raise _too_deep(definition) from None
 
     def value(self, name: str, default: Any = None) -> Any:
         """The value of a top-level name, or the default when the spec does not define it."""
         definition = self.definitions.get(name)
-        return default if definition is None else self._value_of(definition)
+        if definition is None:
+            return default
+        try:
+            return self._value_of(definition)
+        except RecursionError:
+            raise _too_deep(definition) from None
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a value that a spec passed around; layers such as ``repeat`` use this."""
@@ -119,12 +130,18 @@ class Evaluator:
             raise SpecError(f"{type(function).__name__} is not a function of the spec")
         if self._depth >= MAX_DEPTH:
             raise SpecError(f"calls nest more than {MAX_DEPTH} deep", place=function.source.name)
+        self._count()
         names = self._bind(function, args, dict(kwargs))
         self._depth += 1
         try:
             return self._body(function, names)
         finally:
             self._depth -= 1
+
+    def _count(self) -> None:
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            raise SpecError(f"more than {MAX_CALLS} calls")
 
     def _bind(
         self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -255,7 +272,8 @@ class Evaluator:
         a = self._eval(left, frame)
         for op, right in zip(operators, rights, strict=True):
             b = self._eval(right, frame)
-            if isinstance(a, Tensor) or isinstance(b, Tensor):
+            is_tensor = isinstance(a, Tensor) or isinstance(b, Tensor)
+            if is_tensor and a is not None and b is not None:
                 raise SpecError("tensors are compared with less, less_equal or equal")
             if not _COMPARE[type(op)](a, b):
                 return False
@@ -293,9 +311,10 @@ class Evaluator:
     def _invoke(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], frame: _Frame
     ) -> Any:
-        self._calls += 1
-        if self._calls > MAX_CALLS:
-            raise SpecError(f"more than {MAX_CALLS} calls")
+        self._count()
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, tuple) and len(value) > MAX_RANK and _has_size(value):
+                raise SpecError(f"a shape of {len(value)} sizes, at most {MAX_RANK}")
         function = frame.names.get(name)
         if function is None and name in self.definitions:
             function = self._value_of(self.definitions[name])
@@ -326,6 +345,14 @@ def _path(kwargs: dict[str, Any]) -> str:
     return at
 
 
+def _too_deep(definition: Definition) -> SpecError:
+    return definition.source.error(definition.node, f"`{definition.name}` nests too deep")
+
+
+def _has_size(values: tuple[Any, ...]) -> bool:
+    return any(isinstance(value, Dim) for value in values)
+
+
 def _binary(op: ast.operator, left: Any, right: Any) -> Any:
     if isinstance(left, (str, tuple)) or isinstance(right, (str, tuple)):
         if not isinstance(op, ast.Add) or type(left) is not type(right):
@@ -346,4 +373,11 @@ def _binary(op: ast.operator, left: Any, right: Any) -> Any:
     result = _BINARY[type(op)](left, right)
     if isinstance(result, int) and abs(result) > MAX_NUMBER:
         raise SpecError("number is too large")
+    if isinstance(result, Dim) and _is_large(result):
+        raise SpecError(f"size has more than {MAX_SYMBOLS} symbols, or a number that is too large")
     return result
+
+
+def _is_large(size: Dim) -> bool:
+    symbols = sum(1 + len(monomial) for monomial, _ in size.terms)
+    return symbols > MAX_SYMBOLS or any(abs(count) > MAX_NUMBER for _, count in size.terms)

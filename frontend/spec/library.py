@@ -13,24 +13,28 @@ from smelt.frontend.spec.syntax import Definition, Module, parse_file
 
 #: `model_specs` stands beside `frontend`, in the source tree and in an installed package.
 LIBRARY = Path(__file__).resolve().parents[2] / "model_specs"
+#: What specs of model types extend and no config names.
+BASES = LIBRARY / "base"
 MAX_PARENTS = 16
 
 
 @cache
 def builtin(model_type: str) -> Module:
     """The spec of a model type; SpecError naming the nearest when there is none."""
-    path = LIBRARY / f"{model_type}.arch"
-    if not model_type.replace("_", "").replace("-", "").isalnum() or not path.is_file():
+    is_name = len(model_type) < 80 and model_type.replace("_", "").replace("-", "").isalnum()
+    paths = (LIBRARY / f"{model_type}.arch", BASES / f"{model_type}.arch")
+    path = next((p for p in paths if is_name and p.is_file()), None)
+    if path is None:
         near = difflib.get_close_matches(model_type, names(), 1)
         hint = f"did you mean `{near[0]}`?" if near else "write a spec and pass it with --spec FILE"
         raise SpecError(
-            f"no spec for model type `{model_type}`", place=str(LIBRARY.name), hint=hint
+            f"no spec for model type `{model_type[:80]}`", place=str(LIBRARY.name), hint=hint
         )
     return parse_file(path)
 
 
 def names() -> list[str]:
-    """All model types with a spec of their own (a base that is only extended has no model type)."""
+    """All model types with a spec of their own."""
     return sorted(p.stem for p in LIBRARY.glob("*.arch"))
 
 

@@ -220,7 +220,7 @@ def _check_expression(root: ast.expr, source: Source) -> None:
                 raise source.error(root, "`**` in a call is not part of the language")
             continue
         if not isinstance(node, _EXPRESSIONS):
-            raise _refuse(node if hasattr(node, "lineno") else root, source, "in an expression")
+            raise _refuse(node, source, "in an expression", root)
         match node:
             case ast.Attribute(value=ast.Name(id="config") | ast.Attribute()):
                 pass
@@ -240,7 +240,9 @@ def _check_expression(root: ast.expr, source: Source) -> None:
                 raise source.error(node, f"`{name}` is not a name of the language")
 
 
-def _refuse(node: ast.AST, source: Source, where: str) -> SpecError:
+def _refuse(node: ast.AST, source: Source, where: str, root: ast.AST | None = None) -> SpecError:
     kind = type(node).__name__
     hint = _HINTS.get(type(node), "see docs/spec-language.md for the whole grammar")
-    return source.error(node, f"{kind} is not allowed {where}", hint)
+    # An operator has no place of its own.
+    place = node if hasattr(node, "lineno") else root
+    return source.error(place, f"{kind} is not allowed {where}", hint)

@@ -230,7 +230,9 @@ def speech(*names: str) -> Callable[[Asked], Sequence[Held]]:
 
 #: Types that read a text from left to right: their padding is on the left and its rows mean
 #: nothing.
-DECODERS = frozenset(case.model_type for case in all_cases() if case.task == "causal_lm")
+DECODERS = frozenset(case.model_type for case in all_cases() if case.task == "causal_lm") - {
+    case.model_type for case in all_cases() if case.task == "masked_lm"
+}
 
 _HIDDEN = ("last_hidden_state", "pooler_output")
 

@@ -1,0 +1,74 @@
+"""At published sizes the names and shapes are those that transformers writes; nothing is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smelt.frontend.build import build
+from smelt.frontend.checkpoint.dialect import normalise
+from tests.parity.case import all_cases
+
+#: Published sizes by model type: keyword arguments of the config class, where its defaults are not.
+SIZES: dict[str, dict[str, Any]] = {
+    "llama": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "intermediate_size": 8192,
+        "vocab_size": 128256,
+        "tie_word_embeddings": True,
+    },
+    "mistral": {},
+    "qwen2": {
+        "hidden_size": 896,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "intermediate_size": 4864,
+        "tie_word_embeddings": True,
+    },
+    "qwen3": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "intermediate_size": 3072,
+    },
+    "gemma2": {},
+    "gemma3_text": {"hidden_size": 1152, "num_attention_heads": 4, "num_key_value_heads": 1},
+    "mixtral": {},
+    "gpt2": {},
+    "mamba": {},
+    "bert": {},
+    "t5": {"d_model": 768, "num_layers": 12, "num_heads": 12, "feed_forward_proj": "gated-gelu"},
+    "whisper": {},
+    "vit": {},
+}
+
+PAIRS = sorted({(c.model_type, c.task, c.architecture) for c in all_cases()})
+
+
+@pytest.mark.parametrize("model_type, task, architecture", PAIRS)
+def test_names_and_shapes_are_those_of_transformers(
+    model_type: str, task: str, architecture: str
+) -> None:
+    import torch
+    import transformers
+    from transformers.core_model_loading import revert_weight_conversion
+
+    kind = getattr(transformers, architecture)
+    config = kind.config_class(**SIZES[model_type])
+    with torch.device("meta"):
+        model = kind(config)
+    state = revert_weight_conversion(model, model.state_dict())
+    for target, source in model.all_tied_weights_keys.items():
+        if source in state:
+            state.pop(target, None)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    # The build itself refuses a name that is missing, of another shape, or never read.
+    program = build(normalise(config.to_dict(), "config.json"), task=task, shapes=shapes)
+    assert program.parameters()
