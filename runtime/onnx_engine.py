@@ -7,6 +7,7 @@ graph's attention writes in place; it starts small and doubles up to the size of
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ class OnnxEngine:
         self, manifest: Manifest, sessions: Mapping[str, Any], *, context: int | None = None
     ) -> None:
         self.manifest = manifest
-        self._graphs = {name: _Graph(session) for name, session in sessions.items()}
+        self._graphs = {name: _Graph(name, session) for name, session in sessions.items()}
         self._slots = {slot.name: slot for slot in manifest.state}
         self._shared = manifest.kv is not None and manifest.kv.share_buffer
         limits = [n for n in (context, manifest.kv and manifest.kv.capacity) if n]
@@ -40,6 +41,7 @@ class OnnxEngine:
         self._state: dict[str, Any] = {}  # OrtValues by slot
         self._capacity = 0
         self._past = 0
+        self._by_rows = manifest.options.get("continue") == "rows"
 
     def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a function; outputs are copied out, state stays with onnxruntime."""
@@ -55,8 +57,10 @@ class OnnxEngine:
         if self._shared:
             self._grow(self._past + new, symbols.get("batch", 1))
         graph = self._graphs[function]
+        by_rows = self._by_rows and self._past and new > 1 and symbols.get("batch", 1) > 1
+        run = self._run_rows if by_rows else self._run
         with _errors(f"run of `{function}`"):
-            results = self._run(graph, inputs, symbols)
+            results = run(graph, inputs, symbols)
         self._past += new
         return results
 
@@ -88,20 +92,20 @@ class OnnxEngine:
             for name, value in self._state.items():
                 cut = [slice(None)] * len(value.shape())
                 cut[_axis(self._slot(name))] = slice(0, past)
-                self._state[name] = _value(value.numpy()[tuple(cut)])
+                self._state[name] = _value(np.array(_array(value)[tuple(cut)]))
         self._past = past
 
     def reorder(self, rows: Array) -> None:
         """Row ``i`` of every slot becomes the old row ``rows[i]``."""
         for name, value in self._state.items():
-            self._state[name] = _value(value.numpy()[rows])
+            self._state[name] = _value(_array(value)[rows])
 
     def read_state(self) -> dict[str, Array]:
         """Every slot that holds something, oldest token first, as f32."""
         found: dict[str, Array] = {}
         for name, value in self._state.items():
             slot = self._slot(name)
-            array = value.numpy()
+            array = _array(value)
             if slot.kind == "append" and self._shared:
                 cut = [slice(None)] * array.ndim
                 cut[_axis(slot)] = slice(0, self._past)
@@ -138,10 +142,29 @@ class OnnxEngine:
         for name, value in zip(graph.outputs, binding.get_outputs(), strict=True):
             slot = name.removeprefix(PRESENT)
             if name == slot:
-                results[name] = value.numpy()
+                results[name] = _array(value)
             elif not self._in_place(slot):  # else the first OrtValue keeps its numpy memory alive
                 self._state[slot] = value
         return results
+
+    def _run_rows(
+        self, graph: _Graph, inputs: Mapping[str, Array], symbols: Mapping[str, int]
+    ) -> dict[str, Array]:
+        """One run for each row of the batch, for graphs that cannot continue several at once."""
+        spec = self.manifest.function(graph.name)
+        batched = {tensor.name for tensor in spec.inputs if tensor.shape[:1] == ("batch",)}
+        # Copies: what numpy() gives may be the OrtValue's own memory, which ends with it.
+        held = {name: np.array(_array(value)) for name, value in self._state.items()}
+        parts: list[dict[str, Array]] = []
+        states: list[dict[str, Array]] = []
+        for row in range(symbols["batch"]):
+            cut = slice(row, row + 1)
+            self._state = {name: _value(array[cut]) for name, array in held.items()}
+            given = {n: a[cut] if n in batched else a for n, a in inputs.items()}
+            parts.append(self._run(graph, given, {**symbols, "batch": 1}))
+            states.append({name: np.array(_array(v)) for name, v in self._state.items()})
+        self._state = {n: _value(np.concatenate([s[n] for s in states])) for n in states[0]}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _in_place(self, slot: str) -> bool:
         return self._shared and self._slot(slot).kind == "append"
@@ -170,7 +193,7 @@ class OnnxEngine:
             if old is not None:
                 cut = [slice(None)] * larger.ndim
                 cut[_axis(slot)] = slice(0, self._past)
-                larger[tuple(cut)] = old.numpy()[tuple(cut)]
+                larger[tuple(cut)] = _array(old)[tuple(cut)]
             self._state[slot.name] = _value(larger)
 
     def _slot(self, name: str) -> StateSpec:
@@ -182,7 +205,8 @@ class OnnxEngine:
 class _Graph:
     """A session with its names sorted into arrays and state."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, name: str, session: Any) -> None:
+        self.name = name
         self.session = session
         names = [value.name for value in session.get_inputs()]
         self.inputs = [name for name in names if not name.startswith(PAST)]
@@ -226,7 +250,7 @@ def open_engine(
 
 def _check_names(function: FunctionSpec, session: Any) -> None:
     """The graph and the manifest must speak of the same arrays."""
-    graph = _Graph(session)
+    graph = _Graph(function.name, session)
     given = [name for name in graph.outputs if not name.startswith(PRESENT)]
     pairs: Sequence[tuple[str, list[str], set[str]]] = (
         ("inputs", graph.inputs, {spec.name for spec in function.inputs}),
@@ -249,10 +273,24 @@ def _axis(slot: StateSpec) -> int:
     return 2
 
 
+BF16 = 16  # onnx's number of it; onnxruntime takes and gives no numpy arrays of that type
+
+
 def _value(array: Array) -> Any:
     from onnxruntime import OrtValue
 
-    return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    array = np.ascontiguousarray(array)
+    if array.dtype == NUMPY["bf16"]:
+        return OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), BF16)
+    return OrtValue.ortvalue_from_numpy(array)
+
+
+def _array(value: Any) -> Array:
+    if value.data_type() != "tensor(bfloat16)":
+        array: Array = value.numpy()
+        return array
+    data = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(data, NUMPY["bf16"]).reshape(value.shape())
 
 
 @contextmanager

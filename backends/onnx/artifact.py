@@ -20,6 +20,7 @@ def told(manifest: Manifest, emitted: Emitted) -> Manifest:
             "state": emitted.state,
             "weights_bytes": emitted.weights_bytes,
             "requires": emitted.requires,
+            "options": {**manifest.options, **emitted.options},
             "kv": kv,
         }
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from smelt.ir.program import Slot
 from smelt.ir.types import DType
 
 
@@ -25,11 +24,3 @@ def onnx_dtype(dtype: DType) -> Any:
         DType.BOOL: ir.DataType.BOOL,
     }
     return names[dtype]
-
-
-def stored_dtype(slot: Slot) -> DType:
-    """The element type of a slot between calls.
-
-    An int8 slot keeps its rounded values (`round_to_int8` is in the graph) in the model's own type.
-    """
-    return slot.type.dtype if slot.dtype is DType.I8 else slot.dtype

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smelt.backends.onnx.contrib.attention import is_in_place
-from smelt.backends.onnx.dtypes import onnx_dtype, stored_dtype
+from smelt.backends.onnx.dtypes import onnx_dtype
 from smelt.backends.onnx.graph import Graph, dims, value_of
 from smelt.backends.onnx.row import Dialect, Row
+from smelt.backends.onnx.storage import spell_out_storage
 from smelt.backends.onnx.table import choose
 from smelt.backends.onnx.value import Value
 from smelt.backends.onnx.weights_file import WeightsFile
@@ -20,7 +21,7 @@ from smelt.ir.materialize import Weights
 from smelt.ir.program import Function, Program, Slot
 from smelt.ir.rewrite import rewrite_program
 from smelt.ir.tensor import Tensor
-from smelt.ir.types import DType, TupleType, Type
+from smelt.ir.types import TupleType, Type
 from smelt.runtime.manifest import FunctionSpec, StateSpec, TensorSpec
 
 WEIGHTS = "weights.bin"
@@ -48,6 +49,7 @@ class Emitted:
     weights_bytes: int
     share_buffer: bool
     requires: tuple[str, ...]
+    options: Mapping[str, str]
 
 
 def emit(
@@ -64,11 +66,12 @@ def emit(
     time; ``progress`` hears each one's name and bytes. UnsupportedError for an op that the dialect
     has no row for.
     """
-    program = lower(program, options.dialect)
+    program = lower(spell_out_storage(program), options.dialect)
     shared = _shared(program)
     in_place = options.dialect == "ort" and _can_share(program)
     specs = []
     domains: set[str] = set()
+    has_grouped = False
     with WeightsFile(out / WEIGHTS, progress) as file:
         for function in program.functions.values():
             graph = Graph(function.name, program, weights, file, options, shared)
@@ -78,12 +81,15 @@ def emit(
             path.write_bytes(model)
             specs.append(_spec(function, path.name))
             domains |= graph.domains
+            has_grouped |= any(node.op_type == "GroupQueryAttention" for node in graph.nodes)
     return Emitted(
         functions=tuple(specs),
         state=tuple(_state(slot) for slot in program.slots.values()),
         weights_bytes=file.bytes,
         share_buffer=in_place,
         requires=("onnx.contrib",) if domains - {""} else (),
+        # GroupQueryAttention takes several new tokens after a past for one sequence only.
+        options={"continue": "rows"} if has_grouped else {},
     )
 
 
@@ -128,10 +134,7 @@ def _model(g: Graph, function: Function) -> bytes:
     for name, root in function.outputs:
         outputs.append(_output(g, name, values[id(root)], root.type, taken))
     for slot, root in function.writes:
-        kind = _stored_type(g.program.slots[slot])
-        value = values[id(root)]
-        value = value if kind.dtype is root.dtype else g.cast(value, kind.dtype)
-        outputs.append(_output(g, present_name(slot), value, kind, taken))
+        outputs.append(_output(g, present_name(slot), values[id(root)], root.type, taken))
     for slot, value in g.present.items():
         kind = _held(g, slot) if g.in_place else _grown(g, function, slot)
         outputs.append(_output(g, present_name(slot), value, kind, taken))
@@ -256,10 +259,7 @@ def _can_share(program: Program) -> bool:
     for function in program.functions.values():
         caches = [n for n in function.nodes() if n.op.name == "cache"]
         told = {size for t in function.inputs for size in t.shape}
-        is_f32 = all(
-            stored_dtype(program.slots[n.attr("slot")]) is n.dtype is DType.F32 for n in caches
-        )
-        if caches and not (is_f32 and is_in_place(function) and caches[0].shape[2] in told):
+        if caches and not (is_in_place(function) and caches[0].shape[2] in told):
             return False
         found = found or bool(caches)
     return found
@@ -268,7 +268,7 @@ def _can_share(program: Program) -> bool:
 def _held(g: Graph, slot: str) -> Type:
     """The type of a slot as the graph is given it."""
     known = g.program.slots[slot]
-    kind = _stored_type(known)
+    kind = known.type
     if not g.in_place or known.kind != "append":
         return kind
     shape = tuple(substitute(size, {"past": symbol("capacity")}) for size in kind.shape)
@@ -277,11 +277,7 @@ def _held(g: Graph, slot: str) -> Type:
 
 def _grown(g: Graph, function: Function, slot: str) -> Type:
     node = next(n for n in function.nodes() if n.op.name == "cache" and n.attr("slot") == slot)
-    return Type(node.shape, stored_dtype(g.program.slots[slot]))
-
-
-def _stored_type(slot: Slot) -> Type:
-    return Type(slot.type.shape, stored_dtype(slot))
+    return node.type
 
 
 def _spec(function: Function, file: str) -> FunctionSpec:
@@ -308,7 +304,7 @@ def _state(slot: Slot) -> StateSpec:
     return StateSpec(
         name=slot.name,
         kind="append" if slot.kind == "append" else "replace",
-        dtype=stored_dtype(slot).value,
+        dtype=kind.dtype.value,
         shape=tuple(dims(kind.shape)),
         window=slot.window,
     )

@@ -12,7 +12,7 @@ from smelt.backends.onnx.contrib.norms import is_f32
 from smelt.backends.onnx.graph import Graph
 from smelt.backends.onnx.row import Row, Rows
 from smelt.backends.onnx.value import Value
-from smelt.ir.composites.attention import FORBIDDEN
+from smelt.ir.composites.attention import forbidden
 from smelt.ir.program import Function
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
@@ -118,7 +118,7 @@ def _added(g: Graph, q: Value, k: Value, mask: Value | None, bias: Value | None)
     def make() -> Value:
         allowed = g.once(("real", mask, keys), real)
         zero = g.number(0, DType.F32) if bias is None else bias
-        added = g.op("Where", allowed, zero, g.number(FORBIDDEN, DType.F32))
+        added = g.op("Where", allowed, zero, g.number(forbidden(DType.F32), DType.F32))
         # Every query needs a row of its own.
         return g.op("Expand", added, g.shape((batch, 1, seq, keys)))
 

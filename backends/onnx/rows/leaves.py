@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from smelt.backends.onnx.dtypes import stored_dtype
 from smelt.backends.onnx.graph import Graph
 from smelt.backends.onnx.row import Row, Rows
 from smelt.backends.onnx.value import Value
@@ -25,18 +24,13 @@ def _const(g: Graph, value: float, dtype: DType, shape: tuple[int, ...]) -> Valu
 
 def _cache(g: Graph, x: Value, slot: str, axis: int, window: int | None) -> Value:
     """All of a slot: past and new. A ring is kept whole, though only its newest entries count."""
-    stored = stored_dtype(g.program.slots[slot])
-    if slot in g.present:  # attention has appended to it
-        return g.present[slot] if stored is x.dtype else g.cast(g.present[slot], x.dtype)
-    new = x if stored is x.dtype else g.cast(x, stored)
-    present = g.op("Concat", g.past[slot], new, axis=axis % x.rank)
-    g.append(slot, present)
-    return present if stored is x.dtype else g.cast(present, x.dtype)
+    if slot not in g.present:  # else attention has appended to it
+        g.append(slot, g.op("Concat", g.past[slot], x, axis=axis % x.rank))
+    return g.present[slot]
 
 
 def _read(g: Graph, slot: str, type: Type) -> Value:
-    stored = stored_dtype(g.program.slots[slot])
-    return g.past[slot] if stored is type.dtype else g.cast(g.past[slot], type.dtype)
+    return g.past[slot]
 
 
 ROWS: Rows = {

@@ -23,13 +23,33 @@ Array = np.ndarray[Any, Any]
 def dequantized(g: Graph, q: Codes, *, transposed: bool = False) -> Value:
     """The matrix in f32, padding included; transposed it is [in, out]."""
     axis = 0 if transposed else q.codes.rank - 1
-    form = "transposed" if transposed else ""
-    codes = g.weight(q.codes, form or "codes", lambda a: _codes(a, q, transposed))
-    scales = g.weight(q.scales, form or "f32", lambda a: _f32(a, transposed))
-    zeros = None
-    if q.zero is None:
-        zeros = g.weight(q.zeros, form or "codes", lambda a: _codes(a, q, transposed))
+    form = "transposed" if transposed else "f32"
+    scales = g.weight(q.scales, form, lambda a: _f32(a, transposed))
+    if not transposed and _name(q.codes) in g.shared:
+        codes, zeros = g.weight(q.codes), _zeros_as_they_lie(g, q)
+    else:
+        form = "transposed" if transposed else "signed"
+        codes = g.weight(q.codes, form, lambda a: _codes(a, q, transposed))
+        zeros = None
+        if q.zero is None:
+            zeros = g.weight(q.zeros, form, lambda a: _codes(a, q, transposed))
     return g.op("DequantizeLinear", codes, scales, zeros, axis=axis, block_size=q.group)
+
+
+def _zeros_as_they_lie(g: Graph, q: Codes) -> Value | None:
+    """Zero points for codes that are stored as a reader of single rows wants them: unpacked."""
+    if q.zero is None:
+        return g.weight(q.zeros)
+    if q.zero == 0:
+        return None
+    groups = tuple(size for size in q.scales.shape if isinstance(size, int))
+    return g.const(np.full(groups, q.zero, q.codes.dtype.numpy))
+
+
+def _name(weight: Value) -> str:
+    assert weight.node is not None
+    name: str = weight.node.attr("name")
+    return name
 
 
 def _codes(array: Array, q: Codes, transposed: bool) -> Stored:
@@ -56,13 +76,12 @@ def _f32(array: Array, transposed: bool) -> Stored:
 def linear_quantized(g: Graph, x: Value, weight: Value) -> Value:
     """x times a dequantized matrix transposed."""
     q = Codes.of(g, weight)
-    assert q.codes.node is not None
     wide = g.wide(x)
     if q.width != q.size:
         # Columns of padding meet zeros.
         widths = g.ints(0, q.width - q.size)
         wide = g.op("Pad", wide, widths, g.number(0, DType.F32), g.ints(x.rank - 1))
-    if q.codes.node.attr("name") in g.shared:
+    if _name(q.codes) in g.shared:
         # A table that is also the head lies by rows, and is stored once.
         y = g.op("MatMul", wide, g.op("Transpose", dequantized(g, q), perm=[1, 0]))
     else:
