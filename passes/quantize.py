@@ -132,6 +132,13 @@ class _Plan:
         quant: Quant,
     ) -> None:
         names = tuple(n.attr("name") for n in toposort([weight]) if n.op.name == "param")
+        named = {key: chosen for key, chosen in quant.tensors if key in roles}
+        if len(set(named.values())) > 1:
+            raise SmeltError(
+                f"{_name(weight)} is embedding and lm_head in one and cannot be both "
+                + " and ".join(f"{k}={s or 'none'}" for k, s in named.items()),
+                hint="give embedding and lm_head the same type",
+            )
         scheme, decided = quant.choose(names, roles)
         explicit = decided not in ("recipe", *(f"{role} default" for role in roles))
         text = f"{_name(weight)} {weight.type}"
@@ -147,12 +154,6 @@ class _Plan:
         if scheme is None or reason is not None:
             note(f"{text} stays float: {reason}")
             return
-        if len({quant.choose(names, (role,))[0] for role in roles}) > 1:
-            others = ", ".join(f"{role}={quant.choose(names, (role,))[0]}" for role in roles)
-            raise SmeltError(
-                f"{_name(weight)} is tied and cannot be both: {others}",
-                hint="give embedding and lm_head the same type",
-            )
         width = weight.shape[-1]
         assert isinstance(width, int)
         group, extra = choose_group(width, scheme.group)

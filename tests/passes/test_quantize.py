@@ -168,8 +168,10 @@ def test_mixed_precision() -> None:
 
 
 def test_tied_table_cannot_be_two_things() -> None:
-    with pytest.raises(SmeltError, match="tied and cannot be both"):
+    with pytest.raises(SmeltError, match="embedding and lm_head in one and cannot be both"):
         _quantized("int8,embedding=int4,lm_head=int8")
+    _, receipt = _quantized("int4,lm_head=none")
+    assert any("embed_tokens.weight" in n and "lm_head=none" in n for n in receipt.notes)
 
 
 @pytest.mark.parametrize(
