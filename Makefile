@@ -42,7 +42,7 @@ types: env
 cpp-test: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset sanitize
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset sanitize
-	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset sanitize $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset sanitize --no-tests=error $(ARGS)
 
 env: $(VENV)/.installed
 
