@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,17 @@ def make(case: Case) -> Made:
     config._experts_implementation = "eager"
     model = architecture._from_config(config, attn_implementation="eager").eval()
     randomize(model)
-    directory = Path(tempfile.mkdtemp(prefix="smelt-parity-"))
+    directory = _folder() / case.id
     model.save_pretrained(directory)
     return Made(model, directory, seed)
+
+
+@cache
+def _folder() -> Path:
+    """Where this process keeps checkpoints; it goes when the process does."""
+    folder = tempfile.TemporaryDirectory(prefix="smelt-parity-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def randomize(model: Any) -> None:

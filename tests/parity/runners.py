@@ -38,13 +38,14 @@ Open = Callable[[Path, str, Path], Runner]
 class Reference:
     """The reference: the unoptimized graph on torch, every composite by its meaning."""
 
-    def __init__(self, directory: Path, task: str) -> None:
+    def __init__(self, directory: Path, task: str, spec: Path | None = None) -> None:
         from smelt.backends.torch.reference import reference_module
         from smelt.backends.torch.state import State
 
         checkpoint = open_checkpoint(str(directory))
         shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
-        program = build(checkpoint.config, task=task, shapes=shapes, context=CONTEXT)
+        config = checkpoint.config
+        program = build(config, task=task, spec=spec, shapes=shapes, context=CONTEXT)
         self._module = reference_module(program, Weights(program, checkpoint.read))
         self._state = State(program)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.parity.case import Case, all_cases
-from tests.parity.reference import Held, Step, reference
+from tests.parity.reference import Held, reference
 from tests.parity.runners import COLUMNS
 
 Array = np.ndarray[Any, Any]
@@ -25,17 +25,12 @@ def test_agrees_with_transformers(case: Case, column: str, tmp_path: Path) -> No
     expected = reference(case)
     runner = COLUMNS[column](expected.directory, case.task, tmp_path)
     for number, step in enumerate(expected.steps):
-        actual = runner.call(step.function, wanted(runner, step))
+        actual = runner.call(step.function, step.inputs)
         for name, value in step.outputs.items():
             check(actual[name], value, step.real, f"{name} of call {number}")
     state = runner.read_state()
     for held in expected.held:
         check_state(state, held)
-
-
-def wanted(runner: Any, step: Step) -> dict[str, Array]:
-    """The inputs of a step; a model ignores those that its function does not name."""
-    return dict(step.inputs)
 
 
 def check(actual: Array, expected: Array, real: Array | None, what: str) -> None:

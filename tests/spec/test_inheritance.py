@@ -8,6 +8,7 @@ import pytest
 
 from smelt.errors import SmeltError, UnsupportedError
 from smelt.frontend.build import build
+from smelt.frontend.layers.registry import LAYERS
 from smelt.frontend.spec import library
 from smelt.ir.program import Program
 from tests.spec.texts import CONFIG, LLAMA, TINY, build_text
@@ -133,3 +134,9 @@ def test_every_spec_is_a_page_or_less() -> None:
         assert len(lines) <= 90, f"{path.name} has {len(lines)} lines"
         assert max(map(len, lines)) <= 100, f"{path.name} has a line of {max(map(len, lines))}"
         assert library.builtin(path.stem).doc, f"{path.name} does not say what it is"
+
+
+def test_the_page_about_the_language_names_every_layer() -> None:
+    page = (library.LIBRARY.parent / "docs" / "spec-language.md").read_text(encoding="utf-8")
+    missing = [name for name in LAYERS if f"`{name}" not in page]
+    assert not missing, f"docs/spec-language.md does not name {', '.join(missing)}"
