@@ -122,8 +122,8 @@ def _work(
         raise UnsupportedError(f"tensorrt: {result['error']}", place=result["place"])
     if result["uncovered"]:
         raise UnsupportedError(
-            f"tensorrt: {result['library']} {result['version']} does not cover "
-            f"{len(result['uncovered'])} nodes",
+            f"tensorrt: {result['library']} {result['version']} lacks "
+            f"{len(result['uncovered'])} of the things that the graph needs",
             excerpt=_table(result["uncovered"]),
             hint="compile with --target onnx, which runs everything",
         )
@@ -131,7 +131,12 @@ def _work(
 
 
 def _table(rows: list[dict[str, str]]) -> str:
-    lines = [f"{r['graph']}: `{r['node']}` ({r['op']}): {r['reason']}" for r in rows[:SHOWN]]
+    lines = [
+        f"{row['graph']}: "
+        + (f"`{row['node']}` ({row['op']}): " if row["node"] else "")
+        + row["reason"]
+        for row in rows[:SHOWN]
+    ]
     if len(rows) > SHOWN:
         lines.append(f"… and {len(rows) - SHOWN} more")
     return "\n".join(lines)
