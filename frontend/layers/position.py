@@ -67,6 +67,38 @@ def rope(
 
 
 @layer
+def sinusoids(
+    e: Evaluator, positions: Tensor, *, dim: int, spread: int | None = None, theta: float = 10000.0
+) -> tuple[Tensor, Tensor]:
+    """sin and cos [..., dim / 2] f32 of positions · theta^(-i / spread) for channel pair i.
+
+    Source: Vaswani et al. 2017, whose spread is dim / 2.
+    """
+    if not isinstance(dim, int) or not 2 <= dim <= MAX_DISTANCE or dim % 2:
+        raise SpecError(f"sinusoids of {dim} channels, want an even number")
+    pairs = dim // 2
+    rates = tuple(theta ** (-i / (spread or pairs)) for i in range(pairs))
+    cos, sin = ops.rope_table(positions, ops.const(value=rates, dtype=DType.F32, shape=(pairs,)))
+    return sin, cos
+
+
+@layer
+def alibi_slopes(e: Evaluator, heads: int, steepest: float = 8.0) -> Tensor:
+    """How fast each head forgets, f32 [heads]: 2^(-steepest · k / heads), k = 1 … heads.
+
+    For a number of heads that is no power of two: every second slope of the next power of two, then
+    the ones between. Source: Press et al. 2021 (ALiBi).
+    """
+    if not isinstance(heads, int) or not 0 < heads <= MAX_DISTANCE:
+        raise SpecError(f"{heads} heads, want a positive number")
+    count = 1 << (heads - 1).bit_length()
+    slopes = [2.0 ** (-steepest * k / count) for k in range(1, count + 1)]
+    if count != heads:
+        slopes = (slopes[1::2] + slopes[::2])[:heads]
+    return ops.const(value=tuple(slopes), dtype=DType.F32, shape=(heads,))  # type: ignore[no-any-return]
+
+
+@layer
 def offsets(e: Evaluator, queries: Size, keys: Size) -> Tensor:
     """Key position minus query position, i64 [queries, keys]; both end at the newest token."""
     query = ops.reshape(ops.arange(keys, start=keys - queries), shape=(queries, 1))

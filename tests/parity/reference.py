@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ DECODE = 32
 
 #: Models that take no positions and keep their state as ``cache_params``.
 RECURRENT = ("mamba",)
+
+#: Models that keep nothing between calls: every step reads the whole text again.
+FORGETFUL = ("openai-gpt",)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def padded(case: Case, on_left: bool) -> Array:
 def causal_lm(asked: Asked) -> Sequence[Held]:
     """Prefill of a left-padded batch, then greedy steps."""
     mask = padded(asked.case, on_left=True)
-    ids = asked.ids(mask.shape) * mask
+    ids = text = asked.ids(mask.shape) * mask
     cache = None
     for step in range(DECODE + 1):
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
@@ -105,10 +109,16 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
         if asked.case.model_type in RECURRENT:
             real = mask[:, -ids.shape[1] :]
             given = {"input_ids": ids, "attention_mask": real, "cache_params": cache}
+            given["use_cache"] = True
+        elif asked.case.model_type in FORGETFUL:
+            text = text if step == 0 else np.concatenate([text, ids], 1)
+            whole = np.maximum(mask.cumsum(-1) - 1, 0)
+            given = {"input_ids": text, "attention_mask": mask, "position_ids": whole}
         else:
-            given = {**inputs, "past_key_values": cache}
-        result = asked.run(**given, use_cache=True)
-        logits = _array(result.logits)
+            given = {**inputs, "past_key_values": cache, "use_cache": True}
+        taken = signature(asked.model.forward).parameters
+        result = asked.run(**{k: v for k, v in given.items() if k in taken})
+        logits = _array(result.logits)[:, -ids.shape[1] :]
         real = mask[:, -ids.shape[1] :] != 0
         asked.steps.append(Step("main", inputs, {"logits": logits}, real))
         cache = result.get("past_key_values", result.get("cache_params"))
@@ -116,7 +126,7 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
             ids = logits[:, -1:].argmax(-1)
             mask = np.concatenate([mask, np.ones_like(ids)], 1)
     # The last token was fed too: the cache covers the whole mask.
-    return _held(cache, mask != 0)
+    return () if cache is None else _held(cache, mask != 0)
 
 
 def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
@@ -244,7 +254,7 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
     "pretraining": encoder("prediction_logits", "seq_relationship_logits"),
     "sequence_classification": encoder("logits"),
     "token_classification": encoder("logits"),
-    "question_answering": encoder("start_logits", "end_logits"),
+    "question_answering": encoder("start_logits", "end_logits", "relevance_logits"),
     "next_sentence_prediction": encoder("logits"),
     "multiple_choice": encoder("logits"),
     "image_classification": image("logits"),
