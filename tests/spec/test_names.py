@@ -1,4 +1,4 @@
-"""At published sizes the names and shapes are those that transformers writes; nothing is computed."""
+"""At published sizes names and shapes are those that transformers writes; nothing is computed."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ SIZES: dict[str, dict[str, Any]] = {
 
 PAIRS = sorted({(c.model_type, c.task, c.architecture) for c in all_cases()})
 
+#: An encoder that is asked to continue texts says so in its config.
+DECODER = {
+    (model_type, "causal_lm"): {"is_decoder": True}
+    for model_type, task, _ in PAIRS
+    if task == "masked_lm"
+}
+
 
 @pytest.mark.parametrize("model_type, task, architecture", PAIRS)
 def test_names_and_shapes_are_those_of_transformers(
@@ -61,7 +68,7 @@ def test_names_and_shapes_are_those_of_transformers(
     from transformers.core_model_loading import revert_weight_conversion
 
     kind = getattr(transformers, architecture)
-    config = kind.config_class(**SIZES[model_type])
+    config = kind.config_class(**SIZES.get(model_type, {}), **DECODER.get((model_type, task), {}))
     with torch.device("meta"):
         model = kind(config)
     state = revert_weight_conversion(model, model.state_dict())
