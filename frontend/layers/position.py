@@ -42,21 +42,22 @@ def rope(
     positions: Tensor | None = None,
     parameters: Config | None = None,
     theta: float | None = None,
+    share: float | None = None,
     width: int | None = None,
     interleaved: bool = False,
 ) -> Tensor:
     """Rotate the first ``width`` channels of x [batch, heads, seq, dim].
 
-    ``parameters`` is config's rope_parameters (with any scaling), ``theta`` the base that holds
-    when they give none. Positions default to the task's own; the width to the parameters' share of
-    all channels.
+    ``parameters`` is config's rope_parameters (with any scaling); ``theta`` is the base and
+    ``share`` the rotated part of all channels when they give none. Positions default to the task's
+    own; the width to that share.
     """
     plain: dict[str, Any] = parameters.plain() if isinstance(parameters, Config) else {}
     if theta is not None and plain.get("rope_theta") is None:
         plain = {**plain, "rope_theta": theta}
     dim = x.shape[-1] if width is None else width
     if width is None and isinstance(dim, int):
-        dim = int(dim * float(plain.get("partial_rotary_factor") or 1.0))
+        dim = int(dim * float(plain.get("partial_rotary_factor") or share or 1.0))
     if not isinstance(dim, int) or dim % 2 or dim < 2:
         raise SpecError(f"rope over {dim} channels, wants an even number")
     positions = positions if positions is not None else position_ids(e, x.shape[2])

@@ -37,7 +37,7 @@ def make(case: Case) -> Made:
     seed = zlib.crc32(case.id.encode())
     torch.manual_seed(seed)
     architecture = getattr(transformers, case.architecture)
-    config = architecture.config_class(**case.config)
+    config = transformers.AutoConfig.for_model(case.model_type, **case.config)
     config._experts_implementation = "eager"
     model = architecture._from_config(config, attn_implementation="eager").eval()
     randomize(model)
