@@ -176,6 +176,49 @@ def _tensorrt_open(path: Path, **options: Any) -> Engine:
     return open_engine(path, **options)
 
 
+def _edge_keep() -> Collection[str]:
+    from smelt.backends.edge.emit import composites
+
+    return composites()
+
+
+def _edge_writer(out: Path) -> Writer:
+    from smelt.runtime.artifact import ArtifactWriter
+
+    return ArtifactWriter(out)
+
+
+def _edge_emit(
+    writer: Writer,
+    program: Program,
+    weights: Weights,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    progress: Progress,
+) -> Manifest:
+    from smelt.backends.edge.emit import Options, emit
+    from smelt.runtime.artifact import ArtifactWriter
+
+    assert isinstance(writer, ArtifactWriter)
+    options = Options(manifest.context, manifest.generation.eos_token_ids)
+    size = emit(
+        program, weights, writer, options, progress=_counter(progress, "write weights")
+    )
+    return _with_companions(writer, manifest, files, weights_bytes=size)
+
+
+def _edge_open(path: Path, **options: Any) -> Engine:
+    from smelt.runtime.edge_engine import open_engine
+
+    return open_engine(path, **options)
+
+
+def _edge_name() -> str:
+    from smelt.runtime.edge_engine import isa
+
+    return f"edge runtime, {isa()}"
+
+
 def _missing_gpu() -> str | None:
     from smelt.runtime.cuda import missing_gpu
 
@@ -199,6 +242,9 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ),
     ("onnx", "standard"): _onnx("standard"),
     ("onnx", "ort"): _onnx("ort"),
+    ("edge", None): Target(
+        "edge", None, "edge", _edge_keep, _edge_writer, _edge_emit, _edge_open, _edge_name
+    ),
     ("tensorrt", None): Target(
         "tensorrt",
         None,

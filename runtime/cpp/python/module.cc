@@ -1,0 +1,229 @@
+// The Python module `smelt.runtime._edge`: models and sessions over numpy arrays, errors as exceptions.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/session.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using smelt::Elem;
+using AnyArray = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+
+// The message and its code; Python turns it into an ArtifactError with a hint.
+void Raise(const smelt::Status& status) {
+  if (status.ok()) return;
+  const nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
+  PyErr_SetObject(PyExc_RuntimeError, args.ptr());
+  throw nb::python_error();
+}
+
+template <typename T>
+T Take(smelt::Result<T> result) {
+  if (!result.ok()) Raise(result.status());
+  return std::move(*result);
+}
+
+bool ElemOf(nb::dlpack::dtype type, Elem* elem) {
+  const struct {
+    nb::dlpack::dtype type;
+    Elem elem;
+  } known[] = {{nb::dtype<float>(), Elem::kF32}, {nb::dtype<int64_t>(), Elem::kI64}, {nb::dtype<int32_t>(), Elem::kI32},
+               {nb::dtype<int8_t>(), Elem::kI8}, {nb::dtype<uint8_t>(), Elem::kU8},  {nb::dtype<bool>(), Elem::kBool}};
+  for (const auto& row : known) {
+    if (row.type == type) {
+      *elem = row.elem;
+      return true;
+    }
+  }
+  return false;
+}
+
+// A new numpy array of `count` elements with these dims, and its memory.
+template <typename T>
+nb::object NewArray(const int64_t* dims, int rank, void** data) {
+  size_t shape[smelt::kMaxRank] = {}, count = 1;
+  for (int i = 0; i < rank; ++i) count *= shape[i] = static_cast<size_t>(dims[i]);
+  T* owned = new T[count ? count : 1]();
+  *data = owned;
+  nb::capsule owner(owned, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, T>(owned, static_cast<size_t>(rank), shape, owner));
+}
+
+nb::object NewArray(Elem elem, const int64_t* dims, int rank, void** data) {
+  switch (elem) {
+    case Elem::kF32: return NewArray<float>(dims, rank, data);
+    case Elem::kI64: return NewArray<int64_t>(dims, rank, data);
+    case Elem::kI32: return NewArray<int32_t>(dims, rank, data);
+    case Elem::kI8: return NewArray<int8_t>(dims, rank, data);
+    case Elem::kU8: return NewArray<uint8_t>(dims, rank, data);
+    case Elem::kBool: return NewArray<bool>(dims, rank, data);
+    default: throw nb::type_error("the array's element type has no numpy name");
+  }
+}
+
+// Row-major copy of a view whose axes may lie in any order.
+void CopyView(const smelt::View& view, uint8_t* out) {
+  const int64_t size = smelt::ElemBytes(view.elem);
+  if (view.contiguous) {
+    std::memcpy(out, view.data, static_cast<size_t>(view.count * size));
+    return;
+  }
+  int64_t at[smelt::kMaxRank] = {};
+  for (int64_t i = 0; i < view.count; ++i) {
+    int64_t offset = 0;
+    for (int axis = 0; axis < view.rank; ++axis) offset += at[axis] * view.strides[axis];
+    std::memcpy(out + i * size, view.data + offset * size, static_cast<size_t>(size));
+    for (int axis = view.rank - 1; axis >= 0 && ++at[axis] == view.dims[axis]; --axis) at[axis] = 0;
+  }
+}
+
+struct Model {
+  smelt::Model::Pointer model;
+
+  static Model Open(const std::string& path) { return {Take(smelt::Model::Open(path.c_str()))}; }
+  void VerifyChecksums() const { Raise(model->VerifyChecksums()); }
+  int64_t Setting(const std::string& key, int64_t missing) const { return model->Setting(key.c_str(), missing); }
+};
+
+struct Session {
+  std::unique_ptr<smelt::Session> session;
+
+  static smelt::Options OptionsOf(int threads, int64_t context,
+                                  const std::vector<std::pair<std::string, int64_t>>& limits) {
+    smelt::Options options;
+    options.threads = threads;
+    options.context = context;
+    for (const auto& [symbol, most] : limits) options.limits.push_back({symbol.c_str(), most});
+    return options;
+  }
+
+  static Session Open(const Model& model, int threads, int64_t context,
+                      const std::vector<std::pair<std::string, int64_t>>& limits) {
+    return {Take(smelt::Session::Open(model.model, OptionsOf(threads, context, limits)))};
+  }
+
+  nb::dict Call(const std::string& name, const nb::dict& given) {
+    const smelt::Model& model = session->model();
+    const uint32_t index = model.FindFunction(name.c_str());
+    if (index == smelt::kNone) throw nb::key_error(name.c_str());
+    const smelt::FunctionRecord& record = model.functions[index];
+    std::vector<AnyArray> held;
+    std::vector<smelt::InputArray> inputs(record.inputs);
+    for (uint32_t i = 0; i < record.inputs; ++i) {
+      const char* port = model.Text(model.ports[record.first_input + i].name);
+      if (!given.contains(port)) throw nb::key_error(port);
+      held.push_back(nb::cast<AnyArray>(given[port]));
+      const AnyArray& array = held.back();
+      smelt::InputArray& input = inputs[i];
+      if (!ElemOf(array.dtype(), &input.elem) || array.ndim() > smelt::kMaxRank) throw nb::type_error(port);
+      input.data = array.data();
+      input.rank = static_cast<int>(array.ndim());
+      for (int axis = 0; axis < input.rank; ++axis) input.dims[axis] = static_cast<int64_t>(array.shape(axis));
+    }
+    smelt::Status status;
+    {
+      nb::gil_scoped_release release;
+      status = session->Run(index, inputs.data(), record.inputs);
+    }
+    Raise(status);
+    nb::dict outputs;
+    for (uint32_t i = 0; i < record.outputs; ++i) {
+      const smelt::View& view = session->Output(index, i);
+      void* data = nullptr;
+      nb::object array = NewArray(view.elem, view.dims, view.rank, &data);
+      CopyView(view, static_cast<uint8_t*>(data));
+      outputs[model.Text(model.ports[record.first_output + i].name)] = array;
+    }
+    return outputs;
+  }
+
+  nb::dict ReadState() const {
+    nb::dict found;
+    for (uint32_t i = 0; i < session->model().slots.count; ++i) {
+      const smelt::SlotState& slot = session->slot(i);
+      if (!slot.held) continue;
+      int64_t dims[smelt::kMaxRank] = {};
+      std::memcpy(dims, slot.dims, sizeof dims);
+      if (slot.append()) dims[slot.record->axis] = slot.readable();
+      int64_t count = 1;
+      for (int axis = 0; axis < slot.record->rank; ++axis) count *= dims[axis];
+      const Elem elem = slot.append() ? Elem::kF32 : slot.elem();
+      void* data = nullptr;
+      nb::object array = NewArray(elem, dims, slot.record->rank, &data);
+      Raise(session->ReadState(i, data, count * smelt::ElemBytes(elem)));
+      found[slot.name] = array;
+    }
+    return found;
+  }
+
+  void Reorder(const nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>& rows) {
+    Raise(session->Reorder(rows.data(), static_cast<int64_t>(rows.shape(0))));
+  }
+
+  nb::dict Memory() const {
+    const smelt::MemoryUse& use = session->memory();
+    nb::dict found;
+    found["weights"] = use.weights;
+    found["state"] = use.state;
+    found["activations"] = use.activations + use.scratch;
+    return found;
+  }
+
+  // Seconds of every instruction of a call, as (source, opcode, seconds).
+  std::vector<std::tuple<std::string, int, double>> Profile(const std::string& name, const nb::dict& given) {
+    struct Log {
+      const smelt::Model* model;
+      std::vector<std::tuple<std::string, int, double>> rows;
+    } log{&session->model(), {}};
+    session->set_profiler(
+        [](void* context, uint32_t function, uint32_t instruction, double seconds) {
+          Log& into = *static_cast<Log*>(context);
+          const smelt::InstructionRecord& record =
+              into.model->instructions[into.model->functions[function].first_instruction + instruction];
+          into.rows.emplace_back(into.model->Text(record.source), record.opcode, seconds);
+        },
+        &log);
+    try {
+      Call(name, given);
+    } catch (...) {
+      session->set_profiler(nullptr, nullptr);
+      throw;
+    }
+    session->set_profiler(nullptr, nullptr);
+    return std::move(log.rows);
+  }
+};
+
+}  // namespace
+
+NB_MODULE(_edge, m) {
+  m.doc() = "The edge runtime: opened models and their sessions.";
+  m.def("isa", [] { return smelt::IsaName(smelt::BestIsa()); }, "The instruction set that kernels use.");
+  nb::class_<Model>(m, "Model")
+      .def_static("open", &Model::Open, "path"_a)
+      .def("verify_checksums", &Model::VerifyChecksums, nb::call_guard<nb::gil_scoped_release>())
+      .def("setting", &Model::Setting, "key"_a, "missing"_a);
+  nb::class_<Session>(m, "Session")
+      .def_static("open", &Session::Open, "model"_a, "threads"_a, "context"_a, "limits"_a)
+      .def("call", &Session::Call, "function"_a, "inputs"_a)
+      .def("profile", &Session::Profile, "function"_a, "inputs"_a)
+      .def("read_state", &Session::ReadState)
+      .def("reset", [](Session& s) { s.session->Reset(); })
+      .def("rewind", [](Session& s, int64_t past) { Raise(s.session->Rewind(past)); }, "past"_a)
+      .def("reorder", &Session::Reorder, "rows"_a)
+      .def("memory", &Session::Memory)
+      .def_prop_ro("past", [](const Session& s) { return s.session->past(); })
+      .def_prop_ro("context", [](const Session& s) { return s.session->context(); });
+}

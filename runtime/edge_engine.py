@@ -1,0 +1,205 @@
+"""The edge runtime as an Engine: a mapped `model.smelt`, called with numpy arrays.
+
+A session of the C++ runtime takes all its memory when it is opened. A call of more tokens than a chunk
+goes in by parts; a call with a larger batch, or longer text for a model without state, opens a larger
+session as long as nothing is remembered yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smelt.errors import ArtifactError, SmeltError, UnsupportedError
+from smelt.runtime.artifact import open_artifact
+from smelt.runtime.manifest import FunctionSpec, Manifest, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+_DTYPES = {"f32": np.float32, "i64": np.int64, "bool": np.bool_, "i32": np.int32}
+#: Error codes of the C++ runtime (core/status.h) that are not about the artifact.
+_USAGE = frozenset({1, 6, 7})
+_UNSUPPORTED = 3
+
+
+class EdgeEngine:
+    """An opened `model.smelt` and the state of one batch of sequences."""
+
+    def __init__(
+        self, path: Path, *, context: int | None = None, threads: int | None = None
+    ) -> None:
+        edge = _module()
+        self.manifest: Manifest = open_artifact(path).manifest
+        with _told(str(path)):
+            self._model = edge.Model.open(str(path))
+        self._open_session = edge.Session.open
+        self._context = context or 0
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._limits: dict[str, int] = {}
+        self._chunk = int(self._model.setting("limit.seq", 0))
+        if not self._chunk:
+            # Without state, memory follows the longest text so far, not the longest possible.
+            self._limits = {s.name: max(s.min, 1) for s in self.manifest.symbols}
+        self._session = self._reopen()
+
+    def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a function, in chunks where the call has more tokens than one."""
+        spec = self.manifest.function(function)
+        arrays = {
+            t.name: np.ascontiguousarray(inputs[t.name], _DTYPES[t.dtype]) for t in spec.inputs
+        }
+        self._make_room(spec, arrays)
+        parts = [self._call(function, part) for part in self._chunks(spec, arrays)]
+        if len(parts) == 1:
+            return parts[0]
+        joined = {}
+        for output in spec.outputs:
+            axis = next((i for i, size in enumerate(output.shape) if size == "seq"), None)
+            pieces = [part[output.name] for part in parts]
+            joined[output.name] = pieces[-1] if axis is None else np.concatenate(pieces, axis)
+        return joined
+
+    def profile(self, function: str, inputs: Mapping[str, Array]) -> list[tuple[str, int, float]]:
+        """The layer, opcode and seconds of every instruction of one call of at most a chunk."""
+        spec = self.manifest.function(function)
+        arrays = {
+            t.name: np.ascontiguousarray(inputs[t.name], _DTYPES[t.dtype]) for t in spec.inputs
+        }
+        self._make_room(spec, arrays)
+        with _told(function):
+            return list(self._session.profile(function, arrays))
+
+    def reset(self) -> None:
+        """Forget all state."""
+        self._session.reset()
+
+    @property
+    def past(self) -> int:
+        """Tokens held by the state."""
+        return int(self._session.past)
+
+    def rewind(self, past: int) -> None:
+        """Drop the newest tokens."""
+        with _told("rewind"):
+            self._session.rewind(past)
+
+    def reorder(self, rows: Array) -> None:
+        """Gather every slot along batch."""
+        with _told("reorder"):
+            self._session.reorder(np.ascontiguousarray(rows, np.int64))
+
+    def read_state(self) -> dict[str, Array]:
+        """Every slot that holds something, oldest token first."""
+        found: dict[str, Array] = self._session.read_state()
+        return found
+
+    def bytes(self) -> dict[str, int]:
+        """Bytes of mapped weights, of state, and of activations with scratch."""
+        found: dict[str, int] = self._session.memory()
+        return found
+
+    def _call(self, function: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        with _told(function):
+            outputs: dict[str, Array] = self._session.call(function, dict(arrays))
+        return outputs
+
+    def _chunks(
+        self, spec: FunctionSpec, arrays: Mapping[str, Array]
+    ) -> Iterator[dict[str, Array]]:
+        count = _length(spec, arrays, "seq")
+        if not self._chunk or count <= self._chunk:
+            yield dict(arrays)
+            return
+        past = self.past
+        for start in range(0, count, self._chunk):
+            stop = min(start + self._chunk, count)
+            yield {
+                t.name: _cut(t, arrays[t.name], start, stop, past) for t in spec.inputs
+            }
+
+    def _make_room(self, spec: FunctionSpec, arrays: Mapping[str, Array]) -> None:
+        """Open a larger session when the call does not fit this one and nothing is held."""
+        names = ["batch"] if self._chunk else [s.name for s in self.manifest.symbols]
+        wanted = {name: _length(spec, arrays, name) for name in names}
+        if all(size <= self._limits.get(name, 1) for name, size in wanted.items()):
+            return
+        if self._session.read_state():
+            return  # the runtime says what does not fit, with both sizes
+        bounds = {s.name: s.max for s in self.manifest.symbols}
+        for name, size in wanted.items():
+            if size > self._limits.get(name, 1):
+                # Doubling keeps a rising series of lengths from opening a session each time.
+                grown = size if name == "batch" else max(size, 2 * self._limits.get(name, 1))
+                most = bounds.get(name)
+                self._limits[name] = grown if most is None else max(size, min(grown, most))
+        self._session = self._reopen()
+
+    def _reopen(self) -> Any:
+        with _told("open"):
+            limits = list(self._limits.items())
+            return self._open_session(self._model, self._threads, self._context, limits)
+
+
+def open_engine(
+    path: Path, *, context: int | None = None, threads: int | None = None
+) -> EdgeEngine:
+    """Open a `model.smelt`. context: tokens that the state can hold; threads: default all cores."""
+    return EdgeEngine(path, context=context, threads=threads)
+
+
+def isa() -> str:
+    """The instruction set that the kernels use on this machine."""
+    return str(_module().isa())
+
+
+def _module() -> Any:
+    try:
+        from smelt.runtime import _edge
+    except ImportError as error:
+        raise UnsupportedError(
+            f"the edge runtime is not built: {error}",
+            hint="install smelt with pip, which builds it (a C++ compiler is needed)",
+        ) from None
+    return _edge
+
+
+class _told:
+    """Turn the runtime's errors, a code and a message, into ours."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, RuntimeError) and len(error.args) == 2:
+            code, message = error.args
+            if code in _USAGE:
+                raise SmeltError(message, place=self._place) from None
+            if code == _UNSUPPORTED:
+                raise UnsupportedError(message, place=self._place) from None
+            raise ArtifactError(message, place=self._place) from None
+        if isinstance(error, KeyError):
+            raise SmeltError(f"`{error.args[0]}` is missing", place=self._place) from None
+
+
+def _length(spec: FunctionSpec, arrays: Mapping[str, Array], symbol: str) -> int:
+    for t in spec.inputs:
+        for axis, size in enumerate(t.shape):
+            if size == symbol and arrays[t.name].ndim > axis:
+                return int(arrays[t.name].shape[axis])
+    return 1
+
+
+def _cut(t: TensorSpec, array: Array, start: int, stop: int, past: int) -> Array:
+    """The part of an input that belongs to tokens start to stop of a call."""
+    for axis, size in enumerate(t.shape):
+        if size == "seq":
+            return np.ascontiguousarray(array.take(range(start, stop), axis))
+        if size == "past + seq":
+            return np.ascontiguousarray(array.take(range(past + stop), axis))
+    return array
