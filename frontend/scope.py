@@ -80,11 +80,13 @@ class Scope:
         fixed = tuple(int(size) for size in shape if isinstance(size, int))
         if "*" in full:
             count = fixed[0]
-            found = self._stored(full.replace("*", "0"), fixed[1:], count)
+            found = self._stored(full.replace("*", "0"), fixed[1:])
             # The place of the star stays the same whatever the checkpoint calls the rest.
             stored = _restar(full, found)
+            for i in range(1, count):
+                self._stored(stored.replace("*", str(i)), fixed[1:])
         else:
-            stored = self._stored(full, fixed, 1)
+            stored = self._stored(full, fixed)
         return ops.param(name=stored, type=Type(fixed, self.dtype))  # type: ignore[no-any-return]
 
     def has(self, name: str) -> bool | None:
@@ -92,7 +94,7 @@ class Scope:
         full = f"{self.path}.{name}" if self.path else name
         return None if self.shapes is None else any(c in self.shapes for c in self.candidates(full))
 
-    def _stored(self, name: str, shape: tuple[int, ...], count: int) -> str:
+    def _stored(self, name: str, shape: tuple[int, ...]) -> str:
         if self.shapes is None:
             return name
         candidates = self.candidates(name)

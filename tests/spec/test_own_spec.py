@@ -25,10 +25,10 @@ def causal_lm():
     return linear(x, table)
 
 def block(x, i):
-    kept = cache(reshape(x, shape=(batch, 1, seq, dim)), "seen")
-    y = attention(reshape(x, shape=(batch, 1, seq, dim)), kept, kept, attention_mask, scale=0.5 / (i
-    + 1), causal=True) return x + tanh(linear(reshape(y, shape=(batch, seq, dim)), at="mix",
-    out=dim, bias=True))
+    x4 = reshape(x, shape=(batch, 1, seq, dim))
+    kept = cache(x4, "seen")
+    y = attention(x4, kept, kept, attention_mask, scale=0.5 / (i + 1), causal=True)
+    return x + tanh(linear(reshape(y, shape=(batch, seq, dim)), at="mix", out=dim, bias=True))
 '''
 
 

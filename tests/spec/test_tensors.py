@@ -115,3 +115,20 @@ def test_a_pooler_may_be_missing() -> None:
     bare = {name: shape for name, shape in stored.items() if not name.startswith("pooler")}
     program = build(BERT, task="feature_extraction", shapes=bare)
     assert [name for name, _ in program.functions["main"].outputs] == ["last_hidden_state"]
+
+
+def test_every_expert_is_looked_for() -> None:
+    config = {**LLAMA, "model_type": "mixtral", "num_local_experts": 3, "num_experts_per_tok": 2}
+    program = build(config, task="causal_lm")
+    stored = {}
+    for name, shape in shapes(program).items():
+        each = range(shape[0]) if "*" in name else (0,)
+        rest = shape[1:] if "*" in name else shape
+        stored |= {name.replace("*", str(i)): rest for i in each}
+    build(config, task="causal_lm", shapes=stored)
+    last = "model.layers.1.block_sparse_moe.experts.2.w2.weight"
+    with pytest.raises(CheckpointError, match=rf"{last}` has shape \[1, 12\], the spec wants \[8"):
+        build(config, task="causal_lm", shapes={**stored, last: (1, 12)})
+    del stored[last]
+    with pytest.raises(CheckpointError, match=f"no tensor `{last}`"):
+        build(config, task="causal_lm", shapes=stored)
