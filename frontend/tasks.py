@@ -77,6 +77,8 @@ _TEXT_TARGET = (
 )
 _SPEECH_TARGET = (_ints("decoder_input_ids", "batch", "seq"),)
 _HIDDEN = ("last_hidden_state", "pooler_output")
+#: A reader of several passages also says how well each one fits.
+_SPAN = ("start_logits", "end_logits", "relevance_logits")
 
 
 def _single(name: str, inputs: tuple[Port, ...], outputs: tuple[str, ...], *endings: str) -> Task:
@@ -99,13 +101,16 @@ _ALL = (
         (Contract("main", "causal_lm", _DECODER, ("logits",), state="continues"),),
         ("ForCausalLM", "LMHeadModel", "LMHead"),
     ),
-    _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM"),
+    _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM", "WithLMHeadModel"),
     _single(
         "pretraining", _ENCODER, ("prediction_logits", "seq_relationship_logits"), "ForPreTraining"
     ),
     _single("sequence_classification", _ENCODER, ("logits",), "ForSequenceClassification"),
     _single("token_classification", _ENCODER, ("logits",), "ForTokenClassification"),
-    _single("question_answering", _ENCODER, ("start_logits", "end_logits"), "ForQuestionAnswering"),
+    _single(
+        "question_answering",
+        *(_ENCODER, _SPAN, "ForQuestionAnswering", "ForQuestionAnsweringSimple", "Reader"),
+    ),
     _single("next_sentence_prediction", _ENCODER, ("logits",), "ForNextSentencePrediction"),
     _single("multiple_choice", _CHOICES, ("logits",), "ForMultipleChoice"),
     _double("seq2seq_lm", _TEXT_SOURCE, _TEXT_TARGET, "logits", "ForConditionalGeneration"),
@@ -116,7 +121,10 @@ _ALL = (
     _single("audio_features", _SPEECH_SOURCE, _HIDDEN, "Encoder"),
     _single("image_classification", _PIXELS, ("logits",), "ForImageClassification"),
     _single("image_features", _PIXELS, _HIDDEN, "Model"),
-    _single("feature_extraction", _ENCODER, _HIDDEN, "EncoderModel", "Model"),
+    _single(
+        "feature_extraction",
+        *(_ENCODER, _HIDDEN, "EncoderModel", "Model", "QuestionEncoder", "ContextEncoder"),
+    ),
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}

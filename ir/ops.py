@@ -16,7 +16,14 @@ from smelt.ir.composites.activations import (
     softmax,
     softplus,
 )
-from smelt.ir.composites.attention import attention, merge_heads, rope, rope_table, split_heads
+from smelt.ir.composites.attention import (
+    attention,
+    merge_heads,
+    relative_shift,
+    rope,
+    rope_table,
+    split_heads,
+)
 from smelt.ir.composites.norms import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from smelt.ir.composites.quantized import (
     dequantize,

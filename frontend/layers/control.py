@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 MAX_REPEAT = 1024
 
-_DTYPES = {"float": DType.F32, "int": DType.I64, "bool": DType.BOOL}
+_DTYPES = {
+    "float": DType.F32,
+    "bfloat16": DType.BF16,
+    "int": DType.I64,
+    "bool": DType.BOOL,
+}
 
 
 @layer
@@ -27,9 +32,11 @@ def repeat(
     *state: Any,
     start: int = 0,
     under: str = "",
+    numbered: bool = True,
     **fixed: Any,
 ) -> Any:
-    """Apply a block ``count`` times, each under its number as weight path (and then ``under``).
+    """Apply a block ``count`` times, each under its number as weight path (and then ``under``);
+    not ``numbered``, all under one path, with the same weights.
 
     The block's result replaces the leading ``state`` arguments of the next call: one value, or a
     tuple of as many as it gives. A parameter named ``i`` gets the index. ``start`` shifts the
@@ -40,7 +47,8 @@ def repeat(
     wants_index = "i" in getattr(block, "parameters", ())
     carried = 1
     for i in range(start, start + count):
-        with e.scope.at(f"{i}.{under}" if under else str(i)):
+        number = str(i) if numbered else ""
+        with e.scope.at(f"{number}.{under}" if number and under else number or under):
             result = e.call(block, state, {**fixed, "i": i} if wants_index else fixed)
         parts = result if isinstance(result, tuple) else (result,)
         carried = len(parts)
@@ -86,7 +94,7 @@ def pair(e: Evaluator, value: Any) -> tuple[Any, ...]:
 
 @layer
 def cast(e: Evaluator, x: Tensor, to: str) -> Tensor:
-    """x as ``"float"`` (f32), ``"int"`` (i64), ``"bool"`` or ``"model"`` (the model's dtype)."""
+    """x as ``"float"`` (f32), ``"bfloat16"``, ``"int"`` (i64), ``"bool"`` or ``"model"`` (the model's dtype)."""
     if to != "model" and to not in _DTYPES:
         raise SpecError(f"dtype {to!r} is not one of {', '.join((*_DTYPES, 'model'))}")
     return ops.cast(x, dtype=e.scope.dtype if to == "model" else _DTYPES[to])  # type: ignore[no-any-return]

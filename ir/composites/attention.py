@@ -139,6 +139,20 @@ def visible_keys(seq: Size, keys: Size, causal: bool, window: int | None) -> Ten
 
 
 @composite
+def relative_shift(x: Tensor, *, keys: Size, step: int = 1) -> Tensor:
+    """Scores by distance as scores by key: y[…, i, j] = x[…, i, j + step·(seq - i)].
+
+    x [batch, heads, seq, step·seq + keys] → [batch, heads, seq, keys]. Rows move by reading the
+    same elements at another width. Source: Dai et al. 2019 (Transformer-XL), appendix B.
+    """
+    batch, heads, seq, width = x.shape
+    turned = reshape(x, shape=(batch, heads, width, seq))
+    moved = slice(turned, axis=2, start=step, stop=width)
+    shifted = reshape(moved, shape=(batch, heads, seq, width - step))
+    return slice(shifted, axis=3, start=0, stop=keys)
+
+
+@composite
 def split_heads(x: Tensor, *, heads: int) -> Tensor:
     """[batch, seq, heads·dim] → [batch, heads, seq, dim]."""
     batch, seq, width = x.shape

@@ -24,6 +24,9 @@ RECURRENT = ("mamba",)
 #: Models that keep nothing between calls: every step reads the whole text again.
 FORGETFUL = ("openai-gpt",)
 
+#: Encoders whose padding sees other keys than words do: what becomes of it means nothing.
+QUERIES_MASKED = ("deberta", "deberta-v2", "funnel")
+
 
 @dataclass(frozen=True)
 class Step:
@@ -136,15 +139,14 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         is_decoder = asked.case.model_type in DECODERS
         mask = padded(asked.case, on_left=is_decoder)
         inputs = {"input_ids": asked.ids(mask.shape) * mask, "attention_mask": mask}
-        if hasattr(asked.config, "type_vocab_size"):
-            inputs["token_type_ids"] = asked.random.integers(
-                0, asked.config.type_vocab_size, mask.shape
-            )
+        if kinds := getattr(asked.config, "type_vocab_size", 0):
+            inputs["token_type_ids"] = asked.random.integers(0, kinds, mask.shape)
         if asked.case.task == "multiple_choice":
             inputs = {k: np.stack([v, np.roll(v, 1, 0), v], 1) for k, v in inputs.items()}
         result = asked.run(**inputs)
         outputs = {n: _array(result[n]) for n in names if result.get(n) is not None}
-        asked.steps.append(Step("main", inputs, outputs, mask != 0 if is_decoder else None))
+        means_nothing = is_decoder or asked.case.model_type in QUERIES_MASKED
+        asked.steps.append(Step("main", inputs, outputs, mask != 0 if means_nothing else None))
         return ()
 
     return drive

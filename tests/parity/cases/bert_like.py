@@ -69,5 +69,86 @@ ROBERTA = family(
 )
 
 BERT = table("bert", {"causal_lm": "BertLMHeadModel"}, BASE, CAUSAL)
+XLM_ROBERTA = family(
+    "xlm-roberta", "XLMRoberta", {**PLAIN, **CAUSAL}, causal_lm="XLMRobertaForCausalLM"
+)
+CAMEMBERT = family("camembert", "Camembert", {**PLAIN, **CAUSAL}, causal_lm="CamembertForCausalLM")
 
-CASES = [*BERT, *ROBERTA]
+DISTILBERT = family(
+    "distilbert",
+    "DistilBert",
+    {
+        "plain": {},
+        "odd": {
+            "n_heads": 7,
+            "num_labels": 3,
+            "activation": "relu",
+            "sinusoidal_pos_embds": True,
+            "tie_word_embeddings": False,
+            "pads": (0, 5, 12),
+        },
+    },
+    {
+        "dim": 42,
+        "n_layers": 2,
+        "n_heads": 3,
+        "hidden_dim": 55,
+        "vocab_size": 99,
+        "max_position_embeddings": 53,
+    },
+)
+
+ALBERT = family(
+    "albert",
+    "Albert",
+    {
+        **PLAIN,
+        "groups": {
+            "num_hidden_layers": 5,
+            "num_hidden_groups": 2,
+            "inner_group_num": 2,
+            "embedding_size": 42,
+            "num_labels": 3,
+        },
+    },
+    {**BASE, "embedding_size": 26},
+)
+
+ELECTRA = family(
+    "electra",
+    "Electra",
+    {
+        **PLAIN,
+        **CAUSAL,
+        "wide": {"embedding_size": 42, "summary_type": "mean", "summary_activation": ""},
+        "last": {"summary_type": "last", "summary_use_proj": False, "num_labels": 3},
+    },
+    {**BASE, "embedding_size": 26},
+    causal_lm="ElectraForCausalLM",
+)
+
+#: A reader looks at many passages at once, and reads no segments.
+DPR = [
+    case
+    for architecture in ("DPRQuestionEncoder", "DPRContextEncoder")
+    for case in table(
+        "dpr",
+        {"feature_extraction": architecture},
+        BASE,
+        {
+            f"{architecture}-plain": {},
+            f"{architecture}-odd": {"projection_dim": 17, "num_attention_heads": 7},
+        },
+    )
+]
+DPR_READER = table(
+    "dpr",
+    {"question_answering": "DPRReader"},
+    {**BASE, "type_vocab_size": 1},
+    {"plain": {}, "odd": {"hidden_act": "relu", "pads": (0, 5, 12)}},
+)
+
+CASES = [
+    *(*BERT, *ROBERTA, *XLM_ROBERTA, *CAMEMBERT, *DISTILBERT, *ALBERT, *ELECTRA),
+    *(*DPR, *DPR_READER),
+]
