@@ -34,6 +34,12 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
             "smelt.runtime.manifest",
             "smelt.runtime.engine",
             "smelt.runtime.folder",
+            "smelt.runtime.artifact",
+            "smelt.runtime.edge_format",
+            # docs/adr/0008
+            "smelt.passes.expand",
+            "smelt.passes.plan_memory",
+            "smelt.passes.check_memory",
             "smelt.errors",
         },
         {"numpy", "ml_dtypes", "safetensors"},
