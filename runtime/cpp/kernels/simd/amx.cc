@@ -90,21 +90,19 @@ struct alignas(64) TileConfig {
 
 }  // namespace
 
-// Tiles 0, 1: sums. 2, 3: inputs, weights. 4, 5: the same for the last, shorter step of bf16.
+// Tiles 0-3: sums. 4, 5: inputs and weights; 6, 7: the same for the last, shorter step of bf16.
 void AmxEnter(const PackedMatrix& w, Input input, int height) {
   if (height != kAmxRows) return;
   TileConfig config;
-  config.Set(0, kAmxRows, 64);
-  config.Set(1, kAmxRows, 64);
+  for (int tile = 0; tile < 4; ++tile) config.Set(tile, kAmxRows, 64);
   const int64_t step = input == Input::kInt8 ? StepOf(w.shape.group) : 2 * kBf16Step;
-  config.Set(2, kAmxRows, step);
-  config.Set(3, step / 4, 64);
+  config.Set(4, kAmxRows, step);
+  config.Set(5, step / 4, 64);
   const int64_t rest = input == Input::kInt8 ? 0 : w.padded_cols % kBf16Step;
   if (rest > 0) {
-    config.Set(4, kAmxRows, rest * 2);
-    config.Set(5, rest / 2, 64);
+    config.Set(6, kAmxRows, rest * 2);
+    config.Set(7, rest / 2, 64);
   }
-  // GCC believes that the instruction reads eight bytes only, and would drop the other stores.
   asm volatile("ldtilecfg %0" : : "m"(config));
 }
 
@@ -128,71 +126,109 @@ void AmxPackTile(const TileInput& in) {
     }
     return;
   }
-  const int64_t group = shape.group, groups = padded / group;
+  const int64_t groups = padded / shape.group;
   int8_t* q = static_cast<int8_t*>(in.tile);
   float* scale = reinterpret_cast<float*>(q + padded * kAmxRows);
   int32_t* sums = reinterpret_cast<int32_t*>(scale + groups * kAmxRows);
   for (int r = 0; r < in.count; ++r) {
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t first = g * group, n = cols - first < group ? cols - first : group;
-      const int64_t at = g * kAmxRows + r;
-      scale[at] = QuantizeGroup(in.x[r] + first, n, group, q + r * padded + first, 4, &sums[at]);
-    }
+    QuantizeGroups(in.x[r], cols, shape.group, {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1});
   }
 }
 
 namespace {
 
-// out[16][16] of one panel, from its unpacked bytes.
+// Tile numbers must be constants in the instruction's text, which intrinsics cannot take from a template.
+template <int kTile> SMELT_INLINE void ZeroTile() { asm volatile("tilezero %%tmm%c0" : : "i"(kTile)); }
+template <int kTile> SMELT_INLINE void LoadTile(const void* p, int64_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(stride), "i"(kTile) : "memory");
+}
+template <int kTile> SMELT_INLINE void StoreTile(void* p) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(p), "r"(int64_t{64}), "i"(kTile) : "memory");
+}
+template <int kSum, int kIn, int kWeight> SMELT_INLINE void MultiplySigned() {
+  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kIn), "i"(kWeight));
+}
+template <int kSum, int kIn, int kWeight> SMELT_INLINE void MultiplyUnsigned() {  // weights unsigned
+  asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kIn), "i"(kWeight));
+}
+template <int kSum, int kIn, int kWeight> SMELT_INLINE void MultiplyBf16() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kIn), "i"(kWeight));
+}
+
+struct IntPanel {
+  int64_t group, padded, groups, step;
+  const int8_t* q;
+  const float* in_scale;
+  const int32_t* in_sum;
+  const uint8_t* bytes;
+  const uint16_t* scales;
+  const uint8_t* zeros;
+};
+
+template <bool kUnsigned, int kTile> SMELT_INLINE void Multiply(const IntPanel& p, int64_t g) {
+  ZeroTile<kTile>();
+  for (int64_t k = g * p.group; k < (g + 1) * p.group; k += p.step) {
+    LoadTile<4>(p.q + k, p.padded);
+    LoadTile<5>(p.bytes + k * kPanel, 64);
+    if constexpr (kUnsigned) MultiplyUnsigned<kTile, 4, 5>();
+    else MultiplySigned<kTile, 4, 5>();
+  }
+}
+
+template <bool kUnsigned, int kTile>
+SMELT_INLINE void ScaleTile(const IntPanel& p, int64_t g, int32_t* dots, Vf (&sum)[kAmxRows]) {
+  StoreTile<kTile>(dots);
+  const Vf scale = LoadF16(p.scales + g * kPanel);
+  Vi zero = SetI(0);
+  if constexpr (kUnsigned) zero = LoadU8(p.zeros + g * kPanel);
+#pragma GCC unroll 16
+  for (int r = 0; r < kAmxRows; ++r) {
+    Vi exact = LoadI(dots + r * kPanel);
+    if constexpr (kUnsigned) exact = exact - zero * SetI(p.in_sum[g * kAmxRows + r]);
+    sum[r] = Fma(ToFloat(exact), scale * Set1(p.in_scale[g * kAmxRows + r]), sum[r]);
+  }
+}
+
+// out[16][16] of one panel, from its unpacked bytes. A tile is stored three groups after its product was issued, and
+// scaled then: stores that wait for a product fill the scheduler and stop everything else.
 template <bool kUnsigned>
 void AmxIntPanel(const TileCall& call, const PackedMatrix& w, int64_t panel, const uint8_t* bytes, float* out) {
-  const int64_t group = w.shape.group, padded = w.padded_cols, groups = padded / group, step = StepOf(group);
-  const int8_t* q = static_cast<const int8_t*>(call.tile);
-  const float* in_scale = reinterpret_cast<const float*>(q + padded * kAmxRows);
-  const int32_t* in_sum = reinterpret_cast<const int32_t*>(in_scale + groups * kAmxRows);
-  const uint16_t* scales = w.scales + panel * groups * kPanel;
-  const uint8_t* zeros = kUnsigned ? w.zeros + panel * groups * kPanel : nullptr;
-  alignas(64) int32_t dots[2][kAmxRows * kPanel];
+  IntPanel p;
+  p.group = w.shape.group;
+  p.padded = w.padded_cols;
+  p.groups = p.padded / p.group;
+  p.step = StepOf(p.group);
+  p.q = static_cast<const int8_t*>(call.tile);
+  p.in_scale = reinterpret_cast<const float*>(p.q + p.padded * kAmxRows);
+  p.in_sum = reinterpret_cast<const int32_t*>(p.in_scale + p.groups * kAmxRows);
+  p.bytes = bytes;
+  p.scales = w.scales + panel * p.groups * kPanel;
+  p.zeros = kUnsigned ? w.zeros + panel * p.groups * kPanel : nullptr;
+  alignas(64) int32_t dots[4][kAmxRows * kPanel];
   Vf sum[kAmxRows];
 #pragma GCC unroll 16
   for (int r = 0; r < kAmxRows; ++r) sum[r] = Zero();
-  // Group g's tile is computed and stored while group g - 1's sums are scaled.
-  for (int64_t g = 0; g <= groups; ++g) {
-    if (g < groups) {
-      const auto multiply = [&](auto which) __attribute__((always_inline)) {
-        if constexpr (which() == 0) _tile_zero(0);
-        else _tile_zero(1);
-        for (int64_t k = g * group; k < (g + 1) * group; k += step) {
-          _tile_loadd(2, q + k, padded);
-          _tile_loadd(3, bytes + k * kPanel, 64);
-          if constexpr (which() == 0 && kUnsigned) _tile_dpbsud(0, 2, 3);
-          else if constexpr (which() == 0) _tile_dpbssd(0, 2, 3);
-          else if constexpr (kUnsigned) _tile_dpbsud(1, 2, 3);
-          else _tile_dpbssd(1, 2, 3);
-        }
-        if constexpr (which() == 0) _tile_stored(0, dots[0], 64);
-        else _tile_stored(1, dots[1], 64);
-      };
-      if (g % 2 == 0) multiply([]() constexpr { return 0; });
-      else multiply([]() constexpr { return 1; });
-    }
-    if (g == 0) continue;
-    const int64_t done = g - 1;
-    const int32_t* dot = dots[done % 2];
-    const Vf scale = LoadF16(scales + done * kPanel);
-    const float* row_scale = in_scale + done * kAmxRows;
-    if constexpr (kUnsigned) {
-      const Vi zero = LoadU8(zeros + done * kPanel);
-#pragma GCC unroll 16
-      for (int r = 0; r < kAmxRows; ++r) {
-        const Vi exact = LoadI(dot + r * kPanel) - zero * SetI(in_sum[done * kAmxRows + r]);
-        sum[r] = Fma(ToFloat(exact), scale * Set1(row_scale[r]), sum[r]);
-      }
-    } else {
-#pragma GCC unroll 16
-      for (int r = 0; r < kAmxRows; ++r) {
-        sum[r] = Fma(ToFloat(LoadI(dot + r * kPanel)), scale * Set1(row_scale[r]), sum[r]);
-      }
+  if (p.groups > 0) Multiply<kUnsigned, 0>(p, 0);
+  if (p.groups > 1) Multiply<kUnsigned, 1>(p, 1);
+  if (p.groups > 2) Multiply<kUnsigned, 2>(p, 2);
+  for (int64_t g = 0; g < p.groups; ++g) {
+    switch (g % 4) {
+      case 0:
+        if (g + 3 < p.groups) Multiply<kUnsigned, 3>(p, g + 3);
+        ScaleTile<kUnsigned, 0>(p, g, dots[0], sum);
+        break;
+      case 1:
+        if (g + 3 < p.groups) Multiply<kUnsigned, 0>(p, g + 3);
+        ScaleTile<kUnsigned, 1>(p, g, dots[1], sum);
+        break;
+      case 2:
+        if (g + 3 < p.groups) Multiply<kUnsigned, 1>(p, g + 3);
+        ScaleTile<kUnsigned, 2>(p, g, dots[2], sum);
+        break;
+      default:
+        if (g + 3 < p.groups) Multiply<kUnsigned, 2>(p, g + 3);
+        ScaleTile<kUnsigned, 3>(p, g, dots[3], sum);
+        break;
     }
   }
 #pragma GCC unroll 16
@@ -213,34 +249,50 @@ void AmxLinearInt(const TileCall& call) {
 
 namespace {
 
-void AmxBf16Panel(const TileCall& call, const PackedMatrix& w, int64_t panel, float* out) {
-  const int64_t padded = w.padded_cols, stride = RoundUp(padded, kBf16Step) * 2;
+// kPanels neighbouring panels share the tile of inputs; out[panel][16][16].
+template <int kPanels> void AmxBf16Panels(const TileCall& call, const PackedMatrix& w, int64_t panel, float* out) {
+  const int64_t padded = w.padded_cols, stride = RoundUp(padded, kBf16Step) * 2, bytes = padded * kPanel * 2;
   const uint8_t* x = static_cast<const uint8_t*>(call.tile);
-  const uint8_t* codes = w.codes + panel * padded * kPanel * 2;
-  _tile_zero(0);
+  const uint8_t* codes = w.codes + panel * bytes;
+  ZeroTile<0>();
+  ZeroTile<1>();
   int64_t k = 0;
   for (; k + kBf16Step <= padded; k += kBf16Step) {
-    _tile_loadd(2, x + k * 2, stride);
-    _tile_loadd(3, codes + k * kPanel * 2, 64);
-    _tile_dpbf16ps(0, 2, 3);
+    LoadTile<4>(x + k * 2, stride);
+    LoadTile<5>(codes + k * kPanel * 2, 64);
+    MultiplyBf16<0, 4, 5>();
+    if constexpr (kPanels == 2) {
+      LoadTile<5>(codes + bytes + k * kPanel * 2, 64);
+      MultiplyBf16<1, 4, 5>();
+    }
   }
   if (k < padded) {
-    _tile_loadd(4, x + k * 2, stride);
-    _tile_loadd(5, codes + k * kPanel * 2, 64);
-    _tile_dpbf16ps(0, 4, 5);
+    LoadTile<6>(x + k * 2, stride);
+    LoadTile<7>(codes + k * kPanel * 2, 64);
+    MultiplyBf16<0, 6, 7>();
+    if constexpr (kPanels == 2) {
+      LoadTile<7>(codes + bytes + k * kPanel * 2, 64);
+      MultiplyBf16<1, 6, 7>();
+    }
   }
-  _tile_stored(0, out, 64);
+  StoreTile<0>(out);
+  if constexpr (kPanels == 2) StoreTile<1>(out + kAmxRows * kPanel);
 }
 
 }  // namespace
 
 void AmxLinearFloat(const TileCall& call) {
   if (call.height != kAmxRows) return LinearFloat(call);
-  alignas(64) float acc[2][kAmxRows * kPanel];
-  for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
-    AmxBf16Panel(call, *call.w, panel, acc[0]);
-    if (call.w2 != nullptr) AmxBf16Panel(call, *call.w2, panel, acc[1]);
-    StorePanel(call, panel, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
+  alignas(64) float acc[2][2 * kAmxRows * kPanel];
+  for (int64_t panel = call.panel_first; panel < call.panel_last;) {
+    const int panels = panel + 2 <= call.panel_last ? 2 : 1;
+    const auto kernel = panels == 2 ? AmxBf16Panels<2> : AmxBf16Panels<1>;
+    kernel(call, *call.w, panel, acc[0]);
+    if (call.w2 != nullptr) kernel(call, *call.w2, panel, acc[1]);
+    for (int p = 0; p < panels; ++p, ++panel) {
+      const int at = p * kAmxRows * kPanel;
+      StorePanel(call, panel, acc[0] + at, call.w2 != nullptr ? acc[1] + at : nullptr);
+    }
   }
 }
 

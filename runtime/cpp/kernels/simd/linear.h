@@ -17,7 +17,18 @@ void PackTile(const TileInput& in);
 void QuantizeTile(const TileInput& in);
 void LinearFloat(const TileCall& call);
 void LinearInt(const TileCall& call);
-float QuantizeGroup(const float* x, int64_t n, int64_t group, int8_t* q, int64_t quad_stride, int32_t* sum);
+
+// Where a quantized row goes: quads of codes quad_stride bytes apart; scales and sums `stride` elements apart.
+struct QuantizedRow {
+  int8_t* q;
+  int64_t quad_stride;
+  float* scales;
+  int32_t* sums;  // factor * the sum of a group's codes; may be null
+  int64_t stride;
+  int32_t factor;
+};
+// x[cols] in groups; codes are written for whole groups.
+void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& out);
 void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales);
 
 // What a code's zero point is to this instruction set's dot product, when it is the same for the whole matrix.

@@ -163,54 +163,89 @@ template <Format kFormat, bool kZeros> void Run(const TileCall& call) {
 
 }  // namespace
 
-// One group of one row: q as 4-byte quads `quad_stride` bytes apart; returns the scale and the codes' sum.
-float QuantizeGroup(const float* x, int64_t n, int64_t group, int8_t* q, int64_t quad_stride, int32_t* sum) {
-  Vf top = Zero();
-  for (int64_t i = 0; i < n; i += 16) top = Max(Abs(LoadN(x + i, n - i)), top);
-  const float amax = ReduceMax(top);
-  const Vf inverse = Set1(amax > 0.0f ? 127.0f / amax : 0.0f);
-  Vi total = SetI(0);
-  for (int64_t i = 0; i < group; i += 16) {
-    Vi code = SetI(0);
-    if (i < n) code = ToInt(Clamp(LoadN(x + i, n - i) * inverse, -127.0f, 127.0f));
-    total = total + code;
-    if (quad_stride == 4) {
-      StoreI8(q + i, code);
-    } else {
-      int8_t part[16];
-      StoreI8(part, code);
-      for (int j = 0; j < 4; ++j) memcpy(q + (i / 4 + j) * quad_stride, part + 4 * j, 4);
-    }
+namespace {
+
+// Up to 16 whole groups of kVecs vectors (0: `vecs`): maxima and sums are folded together, divisions are vectors.
+template <int kVecs>
+void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedRow& out) {
+  const int64_t count = kVecs > 0 ? kVecs : vecs;
+  Vf rows[16];
+  for (int64_t i = batch; i < 16; ++i) rows[i] = Zero();
+  for (int64_t i = 0; i < batch; ++i) {
+    const float* from = x + i * 16 * count;
+    Vf most = Abs(Load(from));
+#pragma GCC unroll 8
+    for (int64_t v = 1; v < count; ++v) most = Max(Abs(Load(from + 16 * v)), most);
+    rows[i] = most;
   }
-  *sum = ReduceAdd(total);
-  return amax / 127.0f;
+  const Vf top = MaxRows(rows);
+  alignas(64) float inverse[16], scale[16], sum[16];
+  Store(inverse, IfLess(Zero(), top, Set1(127.0f) / top, Zero()));
+  Store(scale, top / Set1(127.0f));
+  for (int64_t i = 0; i < batch; ++i) {
+    const float* from = x + i * 16 * count;
+    int8_t* q = out.q + i * 4 * count * out.quad_stride;
+    const Vf by = Set1(inverse[i]);
+    Vf codes = Zero();
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < count; ++v) {
+      const Vi code = ToInt(Clamp(Load(from + 16 * v) * by, -127.0f, 127.0f));
+      codes = codes + ToFloat(code);
+      if (out.quad_stride == 4) {
+        StoreI8(q + 16 * v, code);
+      } else {
+        alignas(16) int8_t part[16];
+        StoreI8(part, code);
+        for (int j = 0; j < 4; ++j) memcpy(q + (4 * v + j) * out.quad_stride, part + 4 * j, 4);
+      }
+    }
+    rows[i] = codes;
+  }
+  Store(sum, ReduceRows(rows));  // exact: at most 1024 * 127
+  for (int64_t i = 0; i < batch; ++i) {
+    out.scales[i * out.stride] = scale[i];
+    if (out.sums != nullptr) out.sums[i * out.stride] = out.factor * static_cast<int32_t>(sum[i]);
+  }
+}
+
+}  // namespace
+
+void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& row) {
+  const int64_t vecs = group / 16, whole = cols / group;
+  const auto batch = vecs == 2 ? QuantizeBatch<2> : vecs == 4 ? QuantizeBatch<4> : vecs == 8 ? QuantizeBatch<8> : QuantizeBatch<0>;
+  QuantizedRow out = row;
+  for (int64_t g = 0; g < whole; g += 16) {
+    const int64_t n = whole - g < 16 ? whole - g : 16;
+    batch(x + g * group, n, vecs, out);
+    out.q += n * group / 4 * out.quad_stride;
+    out.scales += n * out.stride;
+    if (out.sums != nullptr) out.sums += n * out.stride;
+  }
+  const int64_t rest = cols - whole * group;
+  if (rest == 0) return;
+  alignas(64) float part[1024] = {};  // the last group, filled with zeros
+  memcpy(part, x + whole * group, static_cast<size_t>(rest) * 4);
+  QuantizeBatch<0>(part, 1, vecs, out);
 }
 
 void QuantizeTile(const TileInput& in) {
   const PackedShape& shape = in.w->shape;
-  const int64_t padded = in.w->padded_cols, group = shape.group, groups = padded / group;
+  const int64_t padded = in.w->padded_cols, groups = padded / shape.group;
   int8_t* q = static_cast<int8_t*>(in.tile);
   float* scale = reinterpret_cast<float*>(q + padded * in.height);
   int32_t* start = reinterpret_cast<int32_t*>(scale + groups * in.height);
   const int32_t factor = in.w->zeros != nullptr ? 1 : -ConstantZero(shape.format);
   if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>((padded + groups * 8) * in.height));
   for (int r = 0; r < in.count; ++r) {
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t first = g * group, n = shape.cols - first < group ? shape.cols - first : group;
-      int32_t sum = 0;
-      scale[g * in.height + r] =
-          QuantizeGroup(in.x[r] + first, n, group, q + first * in.height + 4 * r, 4 * in.height, &sum);
-      start[g * in.height + r] = factor * sum;
-    }
+    QuantizeGroups(in.x[r], shape.cols, shape.group, {q + 4 * r, 4 * in.height, scale + r, start + r, in.height, factor});
   }
 }
 
 void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales) {
-  alignas(64) int8_t part[1024];  // the largest group; whole vectors may pass the row's end
+  alignas(64) int8_t part[1024];  // whole vectors may pass a group's end
   for (int64_t first = 0; first < cols; first += group) {
     const int64_t n = cols - first < group ? cols - first : group;
-    int32_t sum = 0;
-    *scales++ = QuantizeGroup(x + first, n, RoundUp(n, 16), part, 4, &sum);
+    QuantizeGroups(x + first, n, RoundUp(n, 16), {part, 4, scales++, nullptr, 0, 0});
     memcpy(q + first, part, static_cast<size_t>(n));
   }
 }

@@ -167,14 +167,22 @@ SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
           Quad(acc.hi, w.magnitude.hi, _mm256_sign_epi8(x, w.sign.hi))};
 }
 
-SMELT_INLINE __m256 Reduce8(const Vf* r) {
-  const auto sum = [&](int i) { return _mm256_add_ps(r[i].lo, r[i].hi); };
-  const __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(sum(0), sum(1)), _mm256_hadd_ps(sum(2), sum(3)));
-  const __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(sum(4), sum(5)), _mm256_hadd_ps(sum(6), sum(7)));
-  return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+template <typename Op> SMELT_INLINE __m256 Fold8(const Vf* r, const Op& op) {
+  const auto row = [&](int i) { return op(r[i].lo, r[i].hi); };
+  const auto pair = [&](__m256 a, __m256 b) { return op(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xDD)); };
+  const __m256 a = pair(pair(row(0), row(1)), pair(row(2), row(3)));
+  const __m256 b = pair(pair(row(4), row(5)), pair(row(6), row(7)));
+  return op(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
 }
-// Element i of the result is the sum of rows[i].
-SMELT_INLINE Vf ReduceRows(const Vf* rows) { return {Reduce8(rows), Reduce8(rows + 8)}; }
+// Folds 16 vectors into one: element i of the result is the sum (or maximum) of rows[i].
+SMELT_INLINE Vf ReduceRows(const Vf* rows) {
+  const auto add = [](__m256 a, __m256 b) { return _mm256_add_ps(a, b); };
+  return {Fold8(rows, add), Fold8(rows + 8, add)};
+}
+SMELT_INLINE Vf MaxRows(const Vf* rows) {
+  const auto max = [](__m256 a, __m256 b) { return _mm256_max_ps(a, b); };
+  return {Fold8(rows, max), Fold8(rows + 8, max)};
+}
 
 }  // namespace avx2
 }  // namespace smelt

@@ -105,21 +105,26 @@ SMELT_INLINE Vi DotQuad(Vi acc, Vb w, Vi quads) {
   return acc;
 }
 
-SMELT_INLINE __m512 FoldPair(__m512 a, __m512 b) {  // lanes of 4: [a0+a1 a2+a3 b0+b1 b2+b3] up to order
-  const __m512 even = _mm512_shuffle_ps(a, b, 0x88), odd = _mm512_shuffle_ps(a, b, 0xDD);
-  return _mm512_add_ps(even, odd);
-}
-// Element i of the result is the sum of rows[i].
-SMELT_INLINE Vf ReduceRows(const Vf* rows) {
+// Folds 16 vectors into one: element i of the result is the sum (or maximum) of rows[i].
+template <typename Op> SMELT_INLINE __m512 FoldRows(const Vf* rows, const Op& op) {
+  const auto pair = [&](__m512 a, __m512 b) __attribute__((always_inline)) {  // in each lane of four
+    return op(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
+  };
+  const auto lanes = [&](__m512 a, __m512 b) __attribute__((always_inline)) {
+    return op(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  };
   __m512 s[4];
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    const __m512 a = FoldPair(rows[4 * i].v, rows[4 * i + 1].v);
-    const __m512 b = FoldPair(rows[4 * i + 2].v, rows[4 * i + 3].v);
-    s[i] = FoldPair(a, b);  // each 128-bit lane: partial sums of rows 4i .. 4i+3
+    s[i] = pair(pair(rows[4 * i].v, rows[4 * i + 1].v), pair(rows[4 * i + 2].v, rows[4 * i + 3].v));
   }
-  const __m512 t0 = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[1], 0x88), _mm512_shuffle_f32x4(s[0], s[1], 0xDD));
-  const __m512 t1 = _mm512_add_ps(_mm512_shuffle_f32x4(s[2], s[3], 0x88), _mm512_shuffle_f32x4(s[2], s[3], 0xDD));
-  return {_mm512_add_ps(_mm512_shuffle_f32x4(t0, t1, 0x88), _mm512_shuffle_f32x4(t0, t1, 0xDD))};
+  return lanes(lanes(s[0], s[1]), lanes(s[2], s[3]));
+}
+SMELT_INLINE Vf ReduceRows(const Vf* rows) {
+  return {FoldRows(rows, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); })};
+}
+SMELT_INLINE Vf MaxRows(const Vf* rows) {
+  return {FoldRows(rows, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); })};
 }
 
 }  // namespace avx512

@@ -160,10 +160,15 @@ SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
     return AddPairs(AddPairs(sum, (S8)((H8)u & 0xFF) * even), (S8)((H8)u >> 8) * odd);
   }, acc, w);
 }
-// Element i of the result is the sum of rows[i].
+// Folds 16 vectors into one: element i of the result is the sum (or maximum) of rows[i].
 SMELT_INLINE Vf ReduceRows(const Vf* rows) {
   float part[16];
   for (int i = 0; i < 16; ++i) part[i] = ReduceAdd(rows[i]);
+  return Load(part);
+}
+SMELT_INLINE Vf MaxRows(const Vf* rows) {
+  float part[16];
+  for (int i = 0; i < 16; ++i) part[i] = ReduceMax(rows[i]);
   return Load(part);
 }
 
