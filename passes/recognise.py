@@ -202,10 +202,13 @@ def _(node: Tensor) -> Iterator[Call]:
 
 
 def _scaled(node: Tensor, name: str) -> Iterator[tuple[Tensor, float, Tensor]]:
-    """x and eps of a norm that is an operand, and the other operand."""
+    """x and eps of a norm that is an operand, and the other operand, a vector of its width."""
     for i, inner in enumerate(node.inputs):
-        if inner.op.name == name and inner.operands[-1] is None and len(node.inputs) == 2:
-            yield inner.inputs[0], inner.attr("eps"), node.inputs[1 - i]
+        if inner.op.name != name or inner.operands[-1] is not None or len(node.inputs) != 2:
+            continue
+        x, other = inner.inputs[0], node.inputs[1 - i]
+        if other.shape == x.shape[-1:]:
+            yield x, inner.attr("eps"), other
 
 
 def _normalized(node: Tensor) -> Iterator[tuple[Tensor, float, bool]]:

@@ -94,7 +94,9 @@ def pair(e: Evaluator, value: Any) -> tuple[Any, ...]:
 
 @layer
 def cast(e: Evaluator, x: Tensor, to: str) -> Tensor:
-    """x as ``"float"`` (f32), ``"bfloat16"``, ``"int"`` (i64), ``"bool"`` or ``"model"`` (the model's dtype)."""
+    """x as ``"float"`` (f32), ``"bfloat16"``, ``"int"`` (i64), ``"bool"`` or ``"model"`` (the
+    model's dtype).
+    """
     if to != "model" and to not in _DTYPES:
         raise SpecError(f"dtype {to!r} is not one of {', '.join((*_DTYPES, 'model'))}")
     return ops.cast(x, dtype=e.scope.dtype if to == "model" else _DTYPES[to])  # type: ignore[no-any-return]

@@ -23,13 +23,17 @@ MAX_DISTANCE = 65_536
 
 
 @layer
-def position_ids(e: Evaluator, count: Size) -> Tensor:
+def position_ids(e: Evaluator, count: Size, mask: Tensor | None = None) -> Tensor:
     """The positions of ``count`` new tokens, i64 [batch | 1, count]: the input, or counted where
-    there is none.
+    there is none; with ``mask`` [batch, tokens] only its real tokens count.
     """
     given = e.scope.input("position_ids")
     if given is not None:
         return given
+    if mask is not None:
+        known = mask.shape[1]
+        places = ops.maximum(ops.cumsum(mask, axis=1) - 1, 0)
+        return ops.slice(places, axis=1, start=known - count, stop=known)  # type: ignore[no-any-return]
     past = symbol("past") if e.scope.state == "continues" else 0
     return ops.reshape(ops.arange(past + count, start=past), shape=(1, count))  # type: ignore[no-any-return]
 
@@ -45,6 +49,7 @@ def rope(
     share: float | None = None,
     width: int | None = None,
     interleaved: bool = False,
+    table: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Rotate the first ``width`` channels of x [batch, heads, seq, dim].
 
@@ -52,6 +57,8 @@ def rope(
     ``share`` the rotated part of all channels when they give none. Positions default to the task's
     own; the width to that share.
     """
+    if table is not None:
+        return ops.rope(x, *table, interleaved=interleaved)  # type: ignore[no-any-return]
     plain: dict[str, Any] = parameters.plain() if isinstance(parameters, Config) else {}
     if theta is not None and plain.get("rope_theta") is None:
         plain = {**plain, "rope_theta": theta}
@@ -104,6 +111,25 @@ def offsets(e: Evaluator, queries: Size, keys: Size) -> Tensor:
     """Key position minus query position, i64 [queries, keys]; both end at the newest token."""
     query = ops.reshape(ops.arange(keys, start=keys - queries), shape=(queries, 1))
     return ops.reshape(ops.arange(keys), shape=(1, keys)) - query  # type: ignore[no-any-return]
+
+
+@layer
+def signed_log_buckets(e: Evaluator, distance: Tensor, *, count: int, furthest: int) -> Tensor:
+    """The bucket of each distance, of the same sign: exact up to half of ``count``, then
+    logarithmic, so that ``furthest`` - 1 falls into the last one. Source: He et al. 2021 (DeBERTa).
+    """
+    middle = count // 2
+    if not 1 < middle < furthest <= MAX_DISTANCE:
+        raise SpecError(f"{count} buckets up to distance {furthest}, at most {MAX_DISTANCE}")
+    whole = np.log(np.float32((furthest - 1) / middle))
+    reached = [*range(middle + 1)]
+    while reached[-1] < count:
+        share = np.log(np.float32(len(reached) / middle)) / whole
+        reached.append(math.ceil(np.float32(share) * np.float32(middle - 1)) + middle)
+    values = tuple([-v for v in reached[:0:-1]] + reached)
+    known = ops.const(value=values, dtype=DType.I64, shape=(len(values),))
+    edge = len(reached) - 1
+    return ops.gather(known, ops.clamp(distance, low=-edge, high=edge) + edge, axis=0)  # type: ignore[no-any-return]
 
 
 @layer

@@ -24,6 +24,9 @@ RECURRENT = ("mamba",)
 #: Models that keep nothing between calls: every step reads the whole text again.
 FORGETFUL = ("openai-gpt",)
 
+#: Kinds of segments where the config does not say: only whether two tokens share one counts.
+SEGMENTS = {"xlnet": 3}
+
 #: Encoders whose padding sees other keys than words do: what becomes of it means nothing.
 QUERIES_MASKED = ("deberta", "deberta-v2", "funnel")
 
@@ -139,7 +142,8 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         is_decoder = asked.case.model_type in DECODERS
         mask = padded(asked.case, on_left=is_decoder)
         inputs = {"input_ids": asked.ids(mask.shape) * mask, "attention_mask": mask}
-        if kinds := getattr(asked.config, "type_vocab_size", 0):
+        fallback = SEGMENTS.get(asked.case.model_type, 0)
+        if kinds := getattr(asked.config, "type_vocab_size", fallback):
             inputs["token_type_ids"] = asked.random.integers(0, kinds, mask.shape)
         if asked.case.task == "multiple_choice":
             inputs = {k: np.stack([v, np.roll(v, 1, 0), v], 1) for k, v in inputs.items()}
