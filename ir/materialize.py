@@ -225,6 +225,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
     "abs": np.abs,
     "maximum": np.maximum,
     "minimum": np.minimum,

@@ -275,6 +275,7 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
 
 def _held(cache: Any, real: Array) -> tuple[Held, ...]:
     """Keys and values, or the states of a recurrent model."""
+    cache = getattr(cache, "self_attention_cache", cache)
     if hasattr(cache, "layers") and all(hasattr(layer, "keys") for layer in cache.layers):
         keys = tuple(_array(layer.keys) for layer in cache.layers)
         values = tuple(_array(layer.values) for layer in cache.layers)

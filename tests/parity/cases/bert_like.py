@@ -148,7 +148,64 @@ DPR_READER = table(
     {"plain": {}, "odd": {"hidden_act": "relu", "pads": (0, 5, 12)}},
 )
 
+DATA2VEC = family(
+    "data2vec-text", "Data2VecText", {**PLAIN, **CAUSAL}, causal_lm="Data2VecTextForCausalLM"
+)
+PRELAYERNORM = family(
+    "roberta-prelayernorm",
+    "RobertaPreLayerNorm",
+    {**PLAIN, **CAUSAL},
+    causal_lm="RobertaPreLayerNormForCausalLM",
+)
+XLM_ROBERTA_XL = family(
+    "xlm-roberta-xl",
+    "XLMRobertaXL",
+    {**PLAIN, **CAUSAL},
+    causal_lm="XLMRobertaXLForCausalLM",
+)
+MEGATRON = family(
+    "megatron-bert",
+    "MegatronBert",
+    {**PLAIN, **CAUSAL},
+    causal_lm="MegatronBertForCausalLM",
+    pretraining="MegatronBertForPreTraining",
+    next_sentence_prediction="MegatronBertForNextSentencePrediction",
+)
+ERNIE = family(
+    "ernie",
+    "Ernie",
+    {**PLAIN, **CAUSAL, "with-task": {"use_task_id": True, "task_type_vocab_size": 5}},
+    causal_lm="ErnieForCausalLM",
+    pretraining="ErnieForPreTraining",
+    next_sentence_prediction="ErnieForNextSentencePrediction",
+)
+REMBERT = family(
+    "rembert",
+    "RemBert",
+    {**PLAIN, **CAUSAL},
+    {**BASE, "input_embedding_size": 26, "output_embedding_size": 31},
+    causal_lm="RemBertForCausalLM",
+)
+FNET = family(
+    "fnet",
+    "FNet",
+    {
+        "plain": {},
+        "odd": {
+            "num_labels": 3,
+            "hidden_act": "relu",
+            "layer_norm_eps": 0.1,
+            "prompt": 16,
+            "tie_word_embeddings": False,
+        },
+    },
+    {key: value for key, value in BASE.items() if key != "num_attention_heads"},
+    pretraining="FNetForPreTraining",
+    next_sentence_prediction="FNetForNextSentencePrediction",
+)
+
 CASES = [
     *(*BERT, *ROBERTA, *XLM_ROBERTA, *CAMEMBERT, *DISTILBERT, *ALBERT, *ELECTRA),
-    *(*DPR, *DPR_READER),
+    *(*DPR, *DPR_READER, *DATA2VEC, *PRELAYERNORM, *XLM_ROBERTA_XL, *MEGATRON, *ERNIE),
+    *(*REMBERT, *FNET),
 ]
