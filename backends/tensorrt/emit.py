@@ -36,6 +36,7 @@ class Emitted:
     """What the manifest says about the engines."""
 
     functions: tuple[FunctionSpec, ...]
+    symbols: tuple[Symbol, ...]
     options: dict[str, str]
     requires: tuple[str, ...]
     engine_bytes: int
@@ -74,6 +75,10 @@ def emit(
     }
     return Emitted(
         tuple(f.model_copy(update={"file": files[f.name]}) for f in functions),
+        tuple(
+            s.model_copy(update={"max": ranges[0]["batch"].high}) if s.name == "batch" else s
+            for s in symbols
+        ),
         kept,
         (result["library"],),
         sum(engine["bytes"] for engine in result["engines"].values()),

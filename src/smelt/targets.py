@@ -165,7 +165,12 @@ def _tensorrt_emit(
     progress("build engines", 0, 0)
     built = tensorrt.emit(graphs, emitted.functions, manifest.symbols, writer.path, options)
     shutil.rmtree(graphs)
-    update = {"functions": built.functions, "options": built.options, "requires": built.requires}
+    update = {
+        "functions": built.functions,
+        "symbols": built.symbols,
+        "options": built.options,
+        "requires": built.requires,
+    }
     manifest = told(manifest, emitted).model_copy(update=update)
     return _with_companions(writer, manifest, files)
 
@@ -201,9 +206,7 @@ def _edge_emit(
 
     assert isinstance(writer, ArtifactWriter)
     options = Options(manifest.context, manifest.generation.eos_token_ids)
-    size = emit(
-        program, weights, writer, options, progress=_counter(progress, "write weights")
-    )
+    size = emit(program, weights, writer, options, progress=_counter(progress, "write weights"))
     return _with_companions(writer, manifest, files, weights_bytes=size)
 
 
