@@ -48,8 +48,16 @@ struct TileCall {
   const void* weights;            // what unpack made of panel_first (and, behind it, of w2's), or null
 };
 
+static inline bool IsInt(Input input) { return input == Input::kInt8 || input == Input::kInt8x2; }
+static inline int Terms(Input input) { return input == Input::kInt8x2 ? 2 : 1; }
+
+// One term of a quantized tile; the second lies behind the first.
+static inline int64_t TermBytes(const PackedShape& w, int64_t padded_cols, int height) {
+  return RoundUp((padded_cols + padded_cols / w.group * 8) * height, 64);
+}
+
 static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
-  if (input == Input::kInt8) return RoundUp((padded_cols + padded_cols / w.group * 8) * height, 64);
+  if (IsInt(input)) return Terms(input) * TermBytes(w, padded_cols, height);
   if (height == kAmxRows) return RoundUp(padded_cols, 32) * 2 * height;
   return RoundUp(padded_cols * 4 * height, 64);
 }

@@ -100,7 +100,10 @@ enum class Activation : uint8_t { kNone, kSilu, kGelu, kGeluTanh, kRelu, kSigmoi
 //   kInt8  input quantized per row and weight group, exactly: amax = max|x|; scale = amax / 127;
 //          q = clip(rint(x * (127 / amax)), -127, 127), amax == 0: q = 0, scale = 0; dot = exact int32 sum of
 //          (code - zero) * q; y = sum over groups of f32(weight scale) * scale * f32(dot). kInt8, kInt4 weights.
-enum class Input : uint8_t { kF32, kBf16, kInt8 };
+//   kInt8x2  two terms of kInt8: x as above, then what that left over, x - scale * q (two roundings, no fused
+//          multiply-add), quantized the same way; y is the sum of both products. About 15 bits of x survive. The second
+//          product meets weights that the first has just brought into the cache.
+enum class Input : uint8_t { kF32, kBf16, kInt8, kInt8x2 };
 
 // y = act(x Wᵀ + bias) [+ residual];  gated: y = act(x Wᵀ + bias) * (x W2ᵀ + bias2) [+ residual].
 // residual may be y itself (y += ...). x and y must not overlap.

@@ -29,7 +29,7 @@ TileCall CallOf(const LinearArgs& a, int height, int count, const void* tile, Ro
 template <typename CallOfTile>
 void Compute(const KernelTable& table, const LinearArgs& a, int height, int64_t first, int64_t last, int64_t tiles,
              uint8_t* room, const CallOfTile& call_of) {
-  const auto run = a.input == Input::kInt8 ? table.linear_int : table.linear_float;
+  const auto run = IsInt(a.input) ? table.linear_int : table.linear_float;
   const int64_t bytes = table.unpack_bytes(a.w.shape, a.w.padded_cols, a.input, height);
   table.enter(a.w, a.input, height);
   const int64_t step = bytes > 0 ? 1 : last - first;
@@ -58,7 +58,7 @@ int64_t PanelsPerTask(const Exec& exec, const LinearArgs& a, int64_t panels, int
   const int64_t bytes = PanelBytes(a.w) * (a.w2.codes != nullptr ? 2 : 1);
   if (exec.threads() == 1) return tiles == 1 ? panels : kPrefillPanels;
   if (bytes * panels * tiles <= kInlineBytes) return panels;
-  const int64_t fair = CeilDiv(panels, exec.threads() * (tiles == 1 ? 8 : 2));
+  const int64_t fair = CeilDiv(panels, exec.threads() * (tiles == 1 ? 4 : 2));
   const int64_t most = tiles == 1 ? CeilDiv(kTaskBytes, bytes) : kPrefillPanels;
   return fair < most ? fair : most;
 }

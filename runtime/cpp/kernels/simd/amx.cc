@@ -47,7 +47,7 @@ int AmxHeight(Input input, int64_t rows) {
 }
 
 int64_t AmxUnpackBytes(const PackedShape&, int64_t padded_cols, Input input, int height) {
-  return height == kAmxRows && input == Input::kInt8 ? padded_cols * kPanel : 0;
+  return height == kAmxRows && IsInt(input) ? padded_cols * kPanel : 0;
 }
 
 // A panel as bytes [C/4][16][4]: code - zero, or the code where that does not fit.
@@ -95,10 +95,10 @@ void AmxEnter(const PackedMatrix& w, Input input, int height) {
   if (height != kAmxRows) return;
   TileConfig config;
   for (int tile = 0; tile < 4; ++tile) config.Set(tile, kAmxRows, 64);
-  const int64_t step = input == Input::kInt8 ? StepOf(w.shape.group) : 2 * kBf16Step;
+  const int64_t step = IsInt(input) ? StepOf(w.shape.group) : 2 * kBf16Step;
   config.Set(4, kAmxRows, step);
   config.Set(5, step / 4, 64);
-  const int64_t rest = input == Input::kInt8 ? 0 : w.padded_cols % kBf16Step;
+  const int64_t rest = IsInt(input) ? 0 : w.padded_cols % kBf16Step;
   if (rest > 0) {
     config.Set(6, kAmxRows, rest * 2);
     config.Set(7, rest / 2, 64);
@@ -131,7 +131,8 @@ void AmxPackTile(const TileInput& in) {
   float* scale = reinterpret_cast<float*>(q + padded * kAmxRows);
   int32_t* sums = reinterpret_cast<int32_t*>(scale + groups * kAmxRows);
   for (int r = 0; r < in.count; ++r) {
-    QuantizeGroups(in.x[r], cols, shape.group, {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1});
+    QuantizeTerms(in.x[r], cols, shape.group, {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1}, Terms(in.input),
+                  TermBytes(shape, padded, kAmxRows));
   }
 }
 
@@ -242,8 +243,15 @@ void AmxLinearInt(const TileCall& call) {
   const uint8_t* bytes = static_cast<const uint8_t*>(call.weights);
   const auto kernel = StaysUnsigned(*call.w) ? AmxIntPanel<true> : AmxIntPanel<false>;
   alignas(64) float acc[2][kAmxRows * kPanel];
-  kernel(call, *call.w, call.panel_first, bytes, acc[0]);
-  if (call.w2 != nullptr) kernel(call, *call.w2, call.panel_first, bytes + call.w->padded_cols * kPanel, acc[1]);
+  const auto run = [&](const PackedMatrix& w, const uint8_t* panel_bytes, float* out) {
+    kernel(call, w, call.panel_first, panel_bytes, out);
+    if (Terms(call.input) == 1) return;
+    alignas(64) float more[kAmxRows * kPanel];
+    kernel(SecondTerm(call), w, call.panel_first, panel_bytes, more);
+    for (int r = 0; r < kAmxRows; ++r) Store(out + r * kPanel, Load(out + r * kPanel) + Load(more + r * kPanel));
+  };
+  run(*call.w, bytes, acc[0]);
+  if (call.w2 != nullptr) run(*call.w2, bytes + call.w->padded_cols * kPanel, acc[1]);
   StorePanel(call, call.panel_first, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
 }
 

@@ -29,6 +29,8 @@ struct QuantizedRow {
 };
 // x[cols] in groups; codes are written for whole groups.
 void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& out);
+// The same and, with two terms, what it left over as a second row `term_bytes` behind the first.
+void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first, int terms, int64_t term_bytes);
 void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales);
 
 // What a code's zero point is to this instruction set's dot product, when it is the same for the whole matrix.
@@ -48,9 +50,18 @@ struct PanelKernels {
   int last_rows;
 };
 
+// The same call for the second term of its input.
+static inline TileCall SecondTerm(const TileCall& call) {
+  TileCall second = call;
+  second.tile = static_cast<const uint8_t*>(call.tile) + TermBytes(call.w->shape, call.w->padded_cols, call.height);
+  return second;
+}
+
 // Runs the kernels over the panels of a call and stores each finished panel.
 static inline void ForPanels(const TileCall& call, const PanelKernels& k) {
-  alignas(64) float acc[2][2 * kTileRows * kPanel];
+  alignas(64) float acc[2][2 * kTileRows * kPanel], more[2 * kTileRows * kPanel];
+  const bool two = IsInt(call.input) && Terms(call.input) == 2;
+  const TileCall second = two ? SecondTerm(call) : call;
   for (int64_t panel = call.panel_first; panel < call.panel_last;) {
     const bool pair = panel + k.panels <= call.panel_last;
     const int panels = pair ? k.panels : 1, rows = pair ? k.rows : k.last_rows;
@@ -58,8 +69,19 @@ static inline void ForPanels(const TileCall& call, const PanelKernels& k) {
     for (int row = 0; row < call.count;) {
       const bool few = call.count - row <= 4;
       const PanelKernel kernel = few ? narrow : wide;
-      kernel(*call.w, panel, call, row, acc[0] + row * kPanel);
-      if (call.w2 != nullptr) kernel(*call.w2, panel, call, row, acc[1] + row * kPanel);
+      const int made = few ? call.count - row : (rows < call.count - row ? rows : call.count - row);
+      const auto run = [&](const PackedMatrix& w, float* out) {
+        kernel(w, panel, call, row, out);
+        if (!two) return;
+        kernel(w, panel, second, row, more);
+        for (int p = 0; p < panels; ++p) {
+          for (int r = p * kTileRows; r < p * kTileRows + made; ++r) {
+            Store(out + r * kPanel, Load(out + r * kPanel) + Load(more + r * kPanel));
+          }
+        }
+      };
+      run(*call.w, acc[0] + row * kPanel);
+      if (call.w2 != nullptr) run(*call.w2, acc[1] + row * kPanel);
       row += few ? 4 : rows;
     }
     for (int p = 0; p < panels; ++p, ++panel) {

@@ -8,6 +8,7 @@ namespace {
 // A reader turns the next kCols columns of a panel into vectors of 16 rows.
 struct ReadF32 {
   static constexpr int kCols = 1;
+  static constexpr int64_t kBytes = 64;  // of a block
   const uint8_t* p;
   void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 64; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
@@ -18,6 +19,7 @@ struct ReadF32 {
 
 struct ReadF16 {
   static constexpr int kCols = 1;
+  static constexpr int64_t kBytes = 32;  // of a block
   const uint8_t* p;
   void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 32; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
@@ -28,6 +30,7 @@ struct ReadF16 {
 
 struct ReadBf16 {
   static constexpr int kCols = 2;
+  static constexpr int64_t kBytes = 64;  // of a block
   const uint8_t* p;
   void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 32; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
@@ -41,6 +44,7 @@ struct ReadBf16 {
 // Codes become f32(scale) * (code - zero), exactly; `left` counts the columns until the next group.
 template <Format kFormat, bool kZeros> struct ReadCodes {
   static constexpr int kCols = kFormat == Format::kInt4 ? 8 : 4;
+  static constexpr int64_t kBytes = 64;
   const uint8_t* p;
   const uint16_t* scales;
   const uint8_t* zeros;
@@ -125,6 +129,7 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
   };
   int64_t k = 0;
   for (; k + kCols * kBlocks <= w.padded_cols; k += kCols * kBlocks) {
+    if (kRows == 1) PrefetchWeights(reader[0].p, Reader::kBytes * kBlocks);
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) step(b * kCols);
   }
@@ -173,7 +178,7 @@ void StorePanel(const TileCall& call, int64_t panel, const float* acc, const flo
 }
 
 void PackTile(const TileInput& in) {
-  if (in.input == Input::kInt8) return QuantizeTile(in);
+  if (IsInt(in.input)) return QuantizeTile(in);
   const int64_t cols = in.w->shape.cols, padded = in.w->padded_cols, height = in.height;
   const bool round = in.input == Input::kBf16;
   if (in.count < height) memset(in.tile, 0, static_cast<size_t>(TileBytes(in.w->shape, padded, in.input, in.height)));

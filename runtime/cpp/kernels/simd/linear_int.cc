@@ -122,30 +122,39 @@ void Panels(const PackedMatrix& w, int64_t panel, const TileCall& call, int row,
   }
 }
 
-// Decode: one row; four accumulators, because here nothing else hides the latency of the dot product.
+// Blocks of one row, alternating between accumulators, because here nothing else hides the latency of a product.
+// int4: `odd` gathers the high nibbles, kHighShift bits too large where shifting the sum is cheaper than every block.
+template <Format kFormat> SMELT_INLINE void DotBlock(const uint8_t* codes, const int32_t* q, Vi& even, Vi& odd) {
+  if constexpr (kFormat == Format::kInt8) {
+    even = Dot8(even, Prepare8(LoadB(codes)), q);
+    odd = Dot8(odd, Prepare8(LoadB(codes + 64)), q + 1);
+  } else {
+    const Vb block = LoadB(codes);
+    even = Dot4(even, LowNibbles(block), q);
+    odd = Dot4(odd, RawHighNibbles(block), q + 1);
+  }
+}
+
+// Decode: one row.
 template <Format kFormat, bool kZeros>
 void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, int, float* out) {
-  constexpr int kQuads = kFormat == Format::kInt4 ? 2 : 1;
-  const int64_t groups = w.padded_cols / w.shape.group, blocks = w.shape.group / BlockCols<kFormat>();
+  constexpr int64_t kBytes = kFormat == Format::kInt4 ? 64 : 128;  // 8 columns
+  const int64_t groups = w.padded_cols / w.shape.group, blocks = w.shape.group / 8;
   const IntTile tile = TileAt(call);
   const int32_t* q = tile.q;
   Group<kFormat, kZeros> group;
   group.Begin(w, panel);
-  const auto dot = [](Vi acc, const uint8_t* codes, const int32_t* x) {
-    if constexpr (kFormat == Format::kInt8) return Dot8(acc, Prepare8(LoadB(codes)), x);
-    const Vb block = LoadB(codes);
-    return Dot4(Dot4(acc, LowNibbles(block), x), HighNibbles(block), x + 1);
-  };
   Vf sum = Zero();
   for (int64_t g = 0; g < groups; ++g) {
-    Vi acc[4] = {group.Start(tile.start + g), SetI(0), SetI(0), SetI(0)};
-    int64_t b = blocks;
-    for (; b >= 4; b -= 4, group.codes += 256, q += 4 * kQuads) {
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) acc[i] = dot(acc[i], group.codes + 64 * i, q + kQuads * i);
+    Vi even[2] = {group.Start(tile.start + g), SetI(0)}, odd[2] = {SetI(0), SetI(0)};
+    for (int64_t b = 0; b < blocks; b += 2, group.codes += 2 * kBytes, q += 4) {  // groups are multiples of 16
+      PrefetchWeights(group.codes, 2 * kBytes);
+      DotBlock<kFormat>(group.codes, q, even[0], odd[0]);
+      DotBlock<kFormat>(group.codes + kBytes, q + 2, even[1], odd[1]);
     }
-    for (; b > 0; --b, group.codes += 64, q += kQuads) acc[0] = dot(acc[0], group.codes, q);
-    const Vf total = ToFloat((acc[0] + acc[1]) + (acc[2] + acc[3]));
+    Vi high = odd[0] + odd[1];
+    if constexpr (kFormat == Format::kInt4) high = Sra<kHighShift>(high);
+    const Vf total = ToFloat(even[0] + even[1] + high);
     sum = Fma(total, LoadF16(group.scales) * Set1(tile.scale[g]), sum);
     group.Next();
   }
@@ -228,6 +237,44 @@ void QuantizeGroups(const float* x, int64_t cols, int64_t group, const Quantized
   QuantizeBatch<0>(part, 1, vecs, out);
 }
 
+namespace {
+
+// The floats or sums that lie `bytes` behind p, in the second term.
+template <typename T> T* Behind(T* p, int64_t bytes) {
+  return p == nullptr ? nullptr : reinterpret_cast<T*>(reinterpret_cast<uint8_t*>(p) + bytes);
+}
+
+void Advance(QuantizedRow* row, int64_t group, int64_t groups) {
+  row->q += groups * group / 4 * row->quad_stride;
+  row->scales += groups * row->stride;
+  if (row->sums != nullptr) row->sums += groups * row->stride;
+}
+
+}  // namespace
+
+void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first, int terms, int64_t term_bytes) {
+  if (terms == 1) return QuantizeGroups(x, cols, group, first);
+  QuantizedRow row = first, rest = first;
+  rest.q += term_bytes;
+  rest.scales = Behind(first.scales, term_bytes);
+  rest.sums = Behind(first.sums, term_bytes);
+  constexpr int64_t kPart = 1024;  // a group is no larger
+  alignas(64) float left[kPart];
+  const int64_t step = kPart / group * group;
+  for (int64_t at = 0; at < cols; at += step) {
+    const int64_t n = cols - at < step ? cols - at : step, groups = (n + group - 1) / group;
+    QuantizeGroups(x + at, n, group, row);
+    for (int64_t i = 0; i < n; i += 4) {
+      const int8_t* quad = row.q + i / 4 * row.quad_stride;
+      const float scale = row.scales[i / group * row.stride];
+      for (int64_t j = 0; j < 4 && i + j < n; ++j) left[i + j] = x[at + i + j] - static_cast<float>(quad[j]) * scale;
+    }
+    QuantizeGroups(left, n, group, rest);
+    Advance(&row, group, groups);
+    Advance(&rest, group, groups);
+  }
+}
+
 void QuantizeTile(const TileInput& in) {
   const PackedShape& shape = in.w->shape;
   const int64_t padded = in.w->padded_cols, groups = padded / shape.group;
@@ -235,9 +282,10 @@ void QuantizeTile(const TileInput& in) {
   float* scale = reinterpret_cast<float*>(q + padded * in.height);
   int32_t* start = reinterpret_cast<int32_t*>(scale + groups * in.height);
   const int32_t factor = in.w->zeros != nullptr ? 1 : -ConstantZero(shape.format);
-  if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>((padded + groups * 8) * in.height));
+  if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
   for (int r = 0; r < in.count; ++r) {
-    QuantizeGroups(in.x[r], shape.cols, shape.group, {q + 4 * r, 4 * in.height, scale + r, start + r, in.height, factor});
+    QuantizeTerms(in.x[r], shape.cols, shape.group, {q + 4 * r, 4 * in.height, scale + r, start + r, in.height, factor},
+                  Terms(in.input), TermBytes(shape, padded, in.height));
   }
 }
 

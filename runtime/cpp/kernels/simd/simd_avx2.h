@@ -19,6 +19,7 @@ struct Vb8 { Vb magnitude, sign; };
 
 // maddubs saturates at 2 * 255 * 127, so 8-bit codes are taken relative to 128 as magnitude and sign.
 constexpr int kCodeBias8 = 128;
+constexpr int kHighShift = 0;  // products of shifted nibbles would not fit 16 bits
 // Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
 constexpr int kIntRows = 4, kIntPanels = 1;
 constexpr int kFloatRows = 4, kFloatPanels = 1;
@@ -148,6 +149,7 @@ SMELT_INLINE Vb LowNibbles(Vb b) {
   return {_mm256_and_si256(b.lo, mask), _mm256_and_si256(b.hi, mask)};
 }
 SMELT_INLINE Vb HighNibbles(Vb b) { return LowNibbles({_mm256_srli_epi16(b.lo, 4), _mm256_srli_epi16(b.hi, 4)}); }
+SMELT_INLINE Vb RawHighNibbles(Vb b) { return HighNibbles(b); }
 SMELT_INLINE Vi AsInt(Vb b) { return {b.lo, b.hi}; }
 SMELT_INLINE Vb8 Prepare8(Vb b) {
   const __m256i flip = _mm256_set1_epi8(-128);

@@ -18,6 +18,7 @@ struct Vb { __m512i v; };
 using Vb8 = Vb;
 
 constexpr int kCodeBias8 = 0;   // what Dot8 subtracts from a code by itself
+constexpr int kHighShift = 4;   // how far RawHighNibbles are from their place
 // Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
 constexpr int kIntRows = 6, kIntPanels = 2;
 constexpr int kFloatRows = 12, kFloatPanels = 2;
@@ -91,6 +92,7 @@ SMELT_INLINE Vb LowNibbles(Vb b) { return {_mm512_and_si512(b.v, _mm512_set1_epi
 SMELT_INLINE Vb HighNibbles(Vb b) {
   return {_mm512_and_si512(_mm512_srli_epi16(b.v, 4), _mm512_set1_epi8(15))};
 }
+SMELT_INLINE Vb RawHighNibbles(Vb b) { return {_mm512_and_si512(b.v, _mm512_set1_epi8(-16))}; }
 SMELT_INLINE Vi AsInt(Vb b) { return {b.v}; }
 SMELT_INLINE Vb8 Prepare8(Vb b) { return b; }
 // acc[r] += sum over c of w[r][c] * q[c]: codes up to 15, codes up to 255. Assembly, because GCC copies every

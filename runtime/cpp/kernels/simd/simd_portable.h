@@ -26,6 +26,7 @@ struct Vb { U4 a, b, c, d; };
 using Vb8 = Vb;
 
 constexpr int kCodeBias8 = 0;
+constexpr int kHighShift = 0;  // products of shifted nibbles would not fit 16 bits
 // Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
 constexpr int kIntRows = 4, kIntPanels = 1;
 constexpr int kFloatRows = 4, kFloatPanels = 1;
@@ -139,6 +140,7 @@ SMELT_INLINE void StoreU16(uint16_t* p, Vi a) {
 SMELT_INLINE Vb LoadB(const uint8_t* p) { return LoadAs<Vb>(p); }
 SMELT_INLINE Vb LowNibbles(Vb b) { return Map<Vb>([](U4 p) { return p & 0x0F0F0F0Fu; }, b); }
 SMELT_INLINE Vb HighNibbles(Vb b) { return Map<Vb>([](U4 p) { return (p >> 4) & 0x0F0F0F0Fu; }, b); }
+SMELT_INLINE Vb RawHighNibbles(Vb b) { return HighNibbles(b); }
 SMELT_INLINE Vi AsInt(Vb b) { return {(I4)b.a, (I4)b.b, (I4)b.c, (I4)b.d}; }
 SMELT_INLINE Vb8 Prepare8(Vb b) { return b; }
 
