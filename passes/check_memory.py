@@ -1,6 +1,7 @@
 """Prove a memory plan: no two buffers that are alive together can share a byte, at any sizes.
 
-Written apart from ``plan_memory`` on purpose: it looks at every pair of buffers and every step.
+Written apart from ``plan_memory`` on purpose: it walks every step and asks that the buffers alive
+there form one chain, each surely above the one before.
 """
 
 from __future__ import annotations

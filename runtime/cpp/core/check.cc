@@ -220,7 +220,7 @@ class Checker {
     uint64_t end = 0;
     for (uint32_t i = 0; i < m_.files.count; ++i) {
       const FileRecord& f = m_.files[i];
-      if (!IsText(f.name) || f.zero || f.offset != end || f.bytes > total - end) return Bad("file", i);
+      if (f.name[sizeof f.name - 1] || f.zero || f.offset != end || f.bytes > total - end) return Bad("file", i);
       end += f.bytes;
     }
     return end == total ? Status() : Error(Code::kBadFile, "there are bytes after the last file");
@@ -291,7 +291,7 @@ class Checker {
         good = !opaque && t.index < f.buffers;
         break;
       case Storage::kInput:
-        good = !opaque && t.index < f.inputs && !t.strided;
+        good = !opaque && t.index < f.inputs;
         break;
       case Storage::kWeight:
         good = t.index < m_.weights.count && t.elem == m_.weights[t.index].elem && !(opaque && t.strided);
@@ -317,7 +317,9 @@ class Checker {
     if (!IsText(port.name) || port.zero || port.tensor - f.first_tensor >= f.tensors) return Bad("port", i);
     const TensorRecord& t = m_.tensors[port.tensor];
     const bool input = i < f.inputs;
-    if (input && (t.storage != static_cast<uint8_t>(Storage::kInput) || t.index != i)) return Bad("port", i);
+    if (input && (t.storage != static_cast<uint8_t>(Storage::kInput) || t.index != i || t.strided)) {
+      return Bad("port", i);
+    }
     // What an output points at must stay as it is until the next call.
     if (!input && t.storage != static_cast<uint8_t>(Storage::kArena) &&
         t.storage != static_cast<uint8_t>(Storage::kWeight)) {
@@ -391,6 +393,8 @@ class Checker {
         good = b.index < f.inputs && b.axis < m_.tensors[m_.ports[f.first_input + b.index].tensor].rank;
       } else if (good && b.source == static_cast<uint32_t>(BindSource::kSlot)) {
         good = b.index < m_.slots.count && b.axis < m_.slots[b.index].rank;
+      } else if (good && b.source == static_cast<uint32_t>(BindSource::kTokens)) {
+        good = b.index == 0 && b.axis == 0;
       } else {
         good = false;
       }

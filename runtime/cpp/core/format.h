@@ -30,8 +30,8 @@ enum class Segment : uint32_t {
   kBinds,
   kFunctions,
   kWeights,
-  kFiles,
   kWeightData,
+  kFiles,  // behind the weights, so that a certificate can be added without moving them
   kFileData,
   kCount,
 };
@@ -42,7 +42,7 @@ enum class Storage : uint8_t { kArena, kWeight, kState, kInput };
 enum class SlotKind : uint8_t { kAppend, kReplace };
 enum class SlotLayout : uint8_t { kFull, kRing };
 enum class DimOp : uint32_t { kConst, kSymbol, kAdd, kSub, kMul, kFloorDiv };
-enum class BindSource : uint32_t { kInput, kSlot };
+enum class BindSource : uint32_t { kInput, kSlot, kTokens };  // kTokens: all that the session was fed
 constexpr uint8_t kDense = 0xff;  // WeightRecord::format of plain row-major data
 
 struct StringRef {
@@ -140,7 +140,7 @@ struct WeightRecord {
 };
 
 struct FileRecord {
-  StringRef name;
+  char name[104];  // terminated, zeros behind
   uint64_t offset, bytes;
   uint32_t crc, zero;
 };
@@ -151,7 +151,7 @@ static_assert(sizeof(SymbolRecord) == 24 && sizeof(DimRecord) == 24 && sizeof(Sl
 static_assert(sizeof(BufferRecord) == 16 && sizeof(TensorRecord) == 72);
 static_assert(sizeof(InstructionRecord) == 24 && sizeof(PortRecord) == 16);
 static_assert(sizeof(BindRecord) == 16 && sizeof(FunctionRecord) == 56);
-static_assert(sizeof(WeightRecord) == 88 && sizeof(FileRecord) == 32);
+static_assert(sizeof(WeightRecord) == 88 && sizeof(FileRecord) == 128);
 
 inline int64_t ElemBytes(Elem elem) {
   constexpr int64_t kBytes[] = {4, 2, 2, 8, 4, 1, 1, 1, 0};

@@ -19,6 +19,7 @@ struct Session::Function {
   std::vector<const OpSpec*> specs;
   std::vector<Call> calls;
   std::vector<uint64_t> call_symbols;
+  bool eats = false;   // it binds `seq` from an input: tokens
   bool valid = false;  // views and checks fit `values`
 };
 

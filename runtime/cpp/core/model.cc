@@ -83,7 +83,7 @@ Status Model::VerifyChecksums() const {
   }
   for (const FileRecord& file : files) {
     if (Crc32(0, FileData(file), file.bytes) != file.crc) {
-      return Error(Code::kBadFile, "file `%s` is damaged: its checksum does not fit", Text(file.name));
+      return Error(Code::kBadFile, "file `%s` is damaged: its checksum does not fit", file.name);
     }
   }
   for (uint32_t i = 0; i < kSegments; ++i) {
@@ -110,7 +110,7 @@ uint32_t Model::FindSymbol(const char* name) const {
 
 const FileRecord* Model::FindFile(const char* name) const {
   for (const FileRecord& file : files) {
-    if (std::strcmp(Text(file.name), name) == 0) return &file;
+    if (std::strcmp(file.name, name) == 0) return &file;
   }
   return nullptr;
 }

@@ -58,9 +58,9 @@ class Planner {
  private:
   // Limits come from the caller, else from the file's settings, else from the symbol itself.
   Status Limits() {
-    past_ = m_.FindSymbol("past");
-    seq_ = m_.FindSymbol("seq");
-    bool grows = false;
+    const uint32_t past = s_.past_ = m_.FindSymbol("past");
+    const uint32_t seq = s_.seq_ = m_.FindSymbol("seq");
+    bool grows = past != kNone;
     for (const SlotRecord& slot : m_.slots) grows |= slot.kind == static_cast<uint8_t>(SlotKind::kAppend);
     s_.context_ = options_.context > 0 ? options_.context : m_.Setting("context", 0);
     if (grows && s_.context_ < 1) return Error(Code::kInvalidArgument, "the context length must be given");
@@ -73,9 +73,7 @@ class Planner {
       for (const Limit& limit : options_.limits) {
         if (std::strcmp(limit.symbol, m_.Text(symbol.name)) == 0) most = limit.most;
       }
-      if (grows && (i == past_ || i == seq_)) {
-        most = std::min(most, i == past_ ? s_.context_ - 1 : s_.context_);
-      }
+      if (grows && (i == past || i == seq)) most = std::min(most, i == past ? s_.context_ - 1 : s_.context_);
       most = std::min(most, symbol.high);
       if (most < symbol.low) {
         return Error(Code::kInvalidArgument, "the limit of `%s` is %lld, at least %lld is needed",
@@ -83,7 +81,7 @@ class Planner {
       }
       s_.most_.push_back(most);
     }
-    s_.chunk_ = seq_ != kNone ? s_.most_[seq_] : 1;
+    s_.chunk_ = seq != kNone ? s_.most_[seq] : 1;
     return Status();
   }
 
@@ -94,17 +92,18 @@ class Planner {
     bool grows = false;
     for (uint32_t i = 0; i < f.record->binds; ++i) {
       const BindRecord& b = m_.binds[f.record->first_bind + i];
-      grows |= b.symbol == past_ && b.source == static_cast<uint32_t>(BindSource::kSlot);
+      grows |= b.symbol == s_.past_ && b.source != static_cast<uint32_t>(BindSource::kInput);
     }
-    if (!grows || seq_ == kNone) return {s_.most_};
+    const uint32_t past = s_.past_, seq = s_.seq_;
+    if (!grows || seq == kNone) return {s_.most_};
     // Scratch memory may step with seq: look at its powers of two as well.
     std::vector<int64_t> lengths = {s_.chunk_};
-    for (int64_t seq = std::max<int64_t>(1, m_.symbols[seq_].low); seq < s_.chunk_; seq *= 2) lengths.push_back(seq);
-    for (int64_t seq : lengths) {
-      for (int64_t past : {s_.context_ - seq, int64_t{0}}) {
+    for (int64_t n = std::max<int64_t>(1, m_.symbols[seq].low); n < s_.chunk_; n *= 2) lengths.push_back(n);
+    for (int64_t length : lengths) {
+      for (int64_t held : {s_.context_ - length, int64_t{0}}) {
         std::vector<int64_t> values = s_.most_;
-        values[seq_] = seq;
-        values[past_] = std::clamp(past, m_.symbols[past_].low, s_.most_[past_]);
+        values[seq] = length;
+        values[past] = std::clamp(held, m_.symbols[past].low, s_.most_[past]);
         corners.push_back(values);
       }
     }
@@ -122,6 +121,10 @@ class Planner {
     f.views.resize(f.record->tensors);
     f.view_symbols.resize(f.record->tensors);
     f.inputs.resize(f.record->inputs);
+    for (uint32_t i = 0; i < f.record->binds; ++i) {
+      const BindRecord& b = m_.binds[f.record->first_bind + i];
+      f.eats |= b.symbol == s_.seq_ && b.source == static_cast<uint32_t>(BindSource::kInput);
+    }
     PrepareViews(&f);
     PrepareCalls(&f);
     const auto corners = Corners(f);
@@ -273,7 +276,6 @@ class Planner {
   Session& s_;
   const Model& m_;
   const Options& options_;
-  uint32_t past_ = kNone, seq_ = kNone;
 };
 
 namespace {

@@ -20,6 +20,8 @@ Status Session::Bind(const FunctionRecord& record, const InputArray* inputs, int
     if (b.source == static_cast<uint32_t>(BindSource::kSlot)) {
       const SlotState& slot = slots_[b.index];
       value = slot.held ? slot.dims[b.axis] : 0;
+    } else if (b.source == static_cast<uint32_t>(BindSource::kTokens)) {
+      value = tokens_;
     } else {
       const PortRecord& port = model_->ports[record.first_input + b.index];
       if (inputs[b.index].rank <= static_cast<int>(b.axis)) {
@@ -104,9 +106,20 @@ Status Session::ResolveTensor(Function* f, uint32_t id) {
       view.data = const_cast<uint8_t*>(model_->WeightData(weight));
       break;
     }
-    case Storage::kInput:
+    case Storage::kInput: {
+      // The caller's array has the dims of its port, which Run compares.
+      const TensorRecord& port = model_->tensors[model_->ports[f->record->first_input + t.index].tensor];
+      capacity = ElemBytes(static_cast<Elem>(port.elem));
+      for (int axis = 0; axis < port.rank; ++axis) {
+        const int64_t size = f->dims[port.dims[axis]];
+        if (size < 0 || !CheckedMul(capacity, size, &capacity) || capacity > kMaxBytes) {
+          return Error(Code::kInvalidArgument, "size %lld is not possible", static_cast<long long>(size));
+        }
+      }
+      if (t.elem != port.elem) return Error(Code::kBadFile, "an input is read as another type");
       view.data = static_cast<uint8_t*>(const_cast<void*>(f->inputs[t.index]));
-      return Status();  // as large as its dims by the caller's word
+      break;
+    }
     case Storage::kState:
       SMELT_TRY(ResolveState(&slots_[t.index], &view));
       view.contiguous = !slots_[t.index].append();
@@ -186,7 +199,7 @@ Status Session::Run(uint32_t function, const InputArray* inputs, uint32_t count)
   f.valid = true;
   Status status = Execute(&f);
   if (!status.ok()) return status;
-  Commit();
+  Commit(f);
   return Status();
 }
 
@@ -215,13 +228,16 @@ Status Session::Execute(Function* f) {
 }
 
 // Caches grow only when the whole call has succeeded.
-void Session::Commit() {
+void Session::Commit(const Function& f) {
+  bool wrote = false;
   for (SlotState& slot : slots_) {
     if (slot.next < 0) continue;
+    wrote = true;
     if (slot.append()) slot.dims[slot.record->axis] = slot.next;
     slot.held = true;
     slot.next = -1;
   }
+  if (wrote && f.eats) tokens_ += f.values[seq_];
 }
 
 const View& Session::Output(uint32_t function, uint32_t index) const {
@@ -236,16 +252,11 @@ void Session::Reset() {
     std::fill(slot.dims, slot.dims + kMaxRank, 0);
   }
   broken_ = false;
-}
-
-int64_t Session::past() const {
-  int64_t most = 0;
-  for (const SlotState& slot : slots_) most = std::max(most, slot.length());
-  return most;
+  tokens_ = 0;
 }
 
 Status Session::Rewind(int64_t past) {
-  if (past == this->past()) return Status();
+  if (past == tokens_) return Status();
   bool fixed = true;  // replaced slots of functions that append cannot go back
   for (const SlotState& slot : slots_) fixed &= !slot.append();
   if (fixed) return Error(Code::kState, "this model's state cannot be rewound");
@@ -265,6 +276,7 @@ Status Session::Rewind(int64_t past) {
     if (slot.append() && slot.held) slot.dims[slot.record->axis] = past;
     if (past == 0 && slot.append()) slot.held = false;
   }
+  tokens_ = past;
   return Status();
 }
 

@@ -62,7 +62,8 @@ class Session {
   const View& Output(uint32_t function, uint32_t index) const;
 
   void Reset();
-  int64_t past() const;
+  // Tokens fed to functions that write state.
+  int64_t past() const { return tokens_; }
   Status Rewind(int64_t past);
   Status Reorder(const int64_t* rows, int64_t count);
   const SlotState& slot(uint32_t index) const { return slots_[index]; }
@@ -78,13 +79,14 @@ class Session {
   Status ResolveTensor(Function* f, uint32_t id);
   Status CheckCalls(Function* f, uint64_t changed);
   Status Execute(Function* f);
-  void Commit();
+  void Commit(const Function& f);
 
   Model::Pointer model_;
   ThreadPool pool_;
   Exec exec_;
   MemoryUse memory_;
-  int64_t context_ = 0, chunk_ = 0;
+  int64_t context_ = 0, chunk_ = 0, tokens_ = 0;
+  uint32_t past_ = kNone, seq_ = kNone;  // the symbols of these names
   std::vector<int64_t> most_;
   std::vector<PackedMatrix> packed_;
   std::vector<int64_t> packed_bytes_;

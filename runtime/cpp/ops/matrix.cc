@@ -12,23 +12,28 @@ bool InputFits(uint32_t word, const PackedMatrix& w) {
   switch (word) {
     case static_cast<uint32_t>(smelt::Input::kF32): return true;
     case static_cast<uint32_t>(smelt::Input::kBf16): return w.shape.format == Format::kBf16;
-    case static_cast<uint32_t>(smelt::Input::kInt8): return w.shape.format >= Format::kInt8;
+    case static_cast<uint32_t>(smelt::Input::kInt8):
+    case static_cast<uint32_t>(smelt::Input::kInt8x2): return w.shape.format >= Format::kInt8;
     default: return false;
   }
 }
 
-// Operand positions: linear x w bias residual; gated_linear x w w2 bias bias2.
+// Operand positions: linear x w bias residual; gated_linear x w w2 bias bias2, where without w2 the first
+// half of w's rows is the gate and the second is up, and bias likewise.
 Status MakeLinear(const Call& c, bool gated, LinearArgs* args) {
   const View &x = *c.in[0], &y = *c.out[0];
-  const View *bias = c.in[gated ? 3 : 2], *other = c.in[gated ? 4 : 3];
+  const View* bias = c.in[gated ? 3 : 2];
+  const bool halves = gated && !c.in[2];
   Rows rows, out;
-  SMELT_TRY(Want(c.in[1]->packed && (!gated || c.in[2]->packed), "the weight is not packed"));
+  SMELT_TRY(Want(c.in[1]->packed && (!gated || halves || c.in[2]->packed), "the weight is not packed"));
   args->w = *c.in[1]->packed;
-  const PackedShape& shape = args->w.shape;
+  const int64_t all = args->w.shape.rows, width = halves ? all / 2 : all;
+  SMELT_TRY(Want(!halves || width * 2 == all, "the weight has no two halves"));
+  SMELT_TRY(Want(!halves || width % 16 == 0, "the weight's halves are not whole panels"));
   SMELT_TRY(Want(AsRows(x, &rows) && AsRows(y, &out) && rows.count == out.count && x.rank == y.rank &&
-                     x.last() == shape.cols && y.last() == shape.rows,
+                     x.last() == args->w.shape.cols && y.last() == width,
                  "operands do not fit the weight"));
-  SMELT_TRY(Want(IsVector(bias, shape.rows) && IsActivation(c.Word(0)) && InputFits(c.Word(1), args->w),
+  SMELT_TRY(Want(IsVector(bias, all) && IsActivation(c.Word(0)) && InputFits(c.Word(1), args->w),
                  "bias, activation or input form do not fit"));
   args->act = static_cast<Activation>(c.Word(0));
   args->input = static_cast<smelt::Input>(c.Word(1));
@@ -38,9 +43,15 @@ Status MakeLinear(const Call& c, bool gated, LinearArgs* args) {
   args->y = y.f32();
   args->y_stride = out.stride;
   args->bias = bias ? bias->f32() : nullptr;
-  if (gated) {
+  const View* other = c.in[gated ? 4 : 3];
+  if (halves) {
+    SMELT_TRY(Want(!other, "there is no second bias"));
+    args->w2 = RowsOf(args->w, width, width);
+    args->w = RowsOf(args->w, 0, width);
+    args->bias2 = args->bias ? args->bias + width : nullptr;
+  } else if (gated) {
     args->w2 = *c.in[2]->packed;
-    const PackedShape& second = args->w2.shape;
+    const PackedShape &shape = args->w.shape, &second = args->w2.shape;
     SMELT_TRY(Want(second.format == shape.format && second.rows == shape.rows && second.cols == shape.cols &&
                        second.group == shape.group && second.symmetric == shape.symmetric && IsVector(other, shape.rows),
                    "the two weights differ"));

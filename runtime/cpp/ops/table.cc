@@ -61,7 +61,7 @@ constexpr OpSpec kTable[] = {
     {57, "softmax", "x", 1, "", CheckSoftmax, RunSoftmax, nullptr, kInPlace},
     // matrices
     {60, "linear", "xx??", 1, "ww", CheckLinear, RunLinear, ScratchLinear, false},  // x w bias residual; act input
-    {61, "gated_linear", "xxx??", 1, "ww", CheckGatedLinear, RunGatedLinear, ScratchGatedLinear, false},
+    {61, "gated_linear", "xx???", 1, "ww", CheckGatedLinear, RunGatedLinear, ScratchGatedLinear, false},
     {62, "grouped_linear", "xxx?", 1, "ww", CheckGroupedLinear, RunGroupedLinear, ScratchGroupedLinear, false},
     {63, "matmul", "xx", 1, "", CheckMatMul, RunMatMul, ScratchMatMul, false},
     {64, "conv", "xx?", 1, "wwwwwwwww", CheckConv, RunConv, ScratchConv, false},

@@ -1,0 +1,1 @@
+"""One row for each op that the edge runtime computes, by family."""

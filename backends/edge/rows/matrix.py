@@ -1,0 +1,220 @@
+"""Products: linears with packed weights, tables, plain matrices, convolutions, scans.
+
+A linear takes the activation or the sum that follows it along where nothing else reads its result;
+``absorbed`` decides which.
+"""
+
+from __future__ import annotations
+
+from smelt.backends.edge.lowering import Lowering, Row
+from smelt.backends.edge.opcodes import ACTIVATIONS, INPUT_F32, INPUT_INT8, INPUT_INT8_TWICE, NO_ACTIVATION
+from smelt.backends.edge.rows.elementwise import activation, elementwise, gather
+from smelt.backends.edge.value import Value, permuted, sliced
+from smelt.backends.edge.weights import LEAVES, Coded
+from smelt.ir.dims import exact_divide
+from smelt.ir.program import Function, Program
+from smelt.ir.tensor import Tensor
+
+LINEARS = ("linear", "quantized_linear")
+
+
+def absorbed(function: Function) -> dict[int, Tensor]:
+    """Linears that their only reader computes: an activation, a gated activation, a sum."""
+    users: dict[int, list[Tensor]] = {}
+    for node in function.nodes():
+        for operand in node.inputs:
+            users.setdefault(id(operand), []).append(node)
+    roots = {id(root) for root in function.roots}
+    found: dict[int, Tensor] = {}
+    taken: set[int] = set()
+    for node in function.nodes():
+        readers = users.get(id(node), [])
+        if node.op.name not in LINEARS or len(readers) != 1 or id(node) in roots:
+            continue
+        (reader,) = readers
+        is_packed = _weight_of(node).op.name in (*LEAVES, "dequantize")
+        if is_packed and id(reader) not in taken and _fits(node, reader):
+            found[id(node)] = node
+            taken.add(id(reader))
+    return found
+
+
+def _fits(linear: Tensor, reader: Tensor) -> bool:
+    if reader.op.name in ACTIVATIONS:
+        return True
+    if reader.op.name == "gated":
+        # The two halves must be whole panels of 16 rows.
+        width = exact_divide(linear.shape[-1], 32)
+        return width is not None
+    # A sum of two products would need the other one first: the later reader takes one of them.
+    return (
+        reader.op.name == "add"
+        and all(t.shape == reader.shape for t in reader.inputs)
+        and reader.inputs[0] is not reader.inputs[1]
+    )
+
+
+def _weight_of(node: Tensor) -> Tensor:
+    return node.inputs[1]
+
+
+def linear(l: Lowering, node: Tensor) -> Value:
+    """Alone: nothing follows that could be taken along."""
+    if node.op.name == "linear" and l.packed(node.inputs[1]) is None:
+        return _computed_linear(l, node)
+    inputs, form = _operands(l, node)
+    return l.graph.made("linear", node.shape, node.dtype, [*inputs, None], NO_ACTIVATION, form)
+
+
+def _operands(l: Lowering, node: Tensor) -> tuple[list[Value | None], int]:
+    """Input, weight and bias of either kind of linear, and how it sees its input."""
+    x = l.value(node.operands[0])
+    x = x if x.is_rows else l.graph.copy(x)
+    if node.op.name == "linear":
+        weight = l.packed(node.inputs[1])
+        assert weight is not None
+        return [x, weight, l.optional(node.operands[2])], INPUT_F32
+    codes, scales, zeros = node.inputs[1:4]
+    size = x.shape[-1]
+    assert isinstance(size, int)
+    weight = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
+    form = INPUT_INT8 if node.attr("terms") == 1 else INPUT_INT8_TWICE
+    return [x, weight, l.optional(node.operands[4])], form
+
+
+def _computed_linear(l: Lowering, node: Tensor) -> Value:
+    """A weight that is computed at run time: a plain product."""
+    weight = permuted(l.value(node.inputs[1]), (1, 0))
+    x = l.value(node.inputs[0])
+    y = _product(l, x, weight, (*x.shape[:-1], weight.shape[1]))
+    bias = node.operands[2]
+    if bias is None:
+        return y
+    return l.graph.made("add", y.shape, y.dtype, [y, l.value(bias)])
+
+
+def activated(l: Lowering, node: Tensor) -> Value:
+    (x,) = node.inputs
+    if id(x) not in l.absorbed:
+        if node.op.name in ("sigmoid", "tanh"):
+            return elementwise(l, node)
+        return activation(l, node)
+    inputs, form = _operands(l, x)
+    word = ACTIVATIONS[node.op.name]
+    return l.graph.made("linear", node.shape, node.dtype, [*inputs, None], word, form)
+
+
+def gated(l: Lowering, node: Tensor) -> Value:
+    (x,) = node.inputs
+    word = ACTIVATIONS[node.attr("act")]
+    if id(x) in l.absorbed:
+        inputs, form = _operands(l, x)
+        every = [inputs[0], inputs[1], None, inputs[2], None]
+        return l.graph.made("gated_linear", node.shape, node.dtype, every, word, form)
+    both = l.value(x)
+    both = both if both.is_rows else l.graph.copy(both)
+    axis, width = node.type.rank - 1, node.shape[-1]
+    halves = [sliced(both, axis, start, width) for start in (0, width)]
+    return l.graph.made("gated_activate", node.shape, node.dtype, halves, word)
+
+
+def add(l: Lowering, node: Tensor) -> Value:
+    for product, other in (node.inputs, node.inputs[::-1]):
+        if id(product) in l.absorbed:
+            inputs, form = _operands(l, product)
+            residual = l.value(other)
+            residual = residual if residual.is_rows else l.graph.copy(residual)
+            every = [*inputs, residual]
+            return l.graph.made("linear", node.shape, node.dtype, every, NO_ACTIVATION, form)
+    return elementwise(l, node)
+
+
+def table(l: Lowering, node: Tensor) -> Value:
+    """gather; rows of a matrix that linears use too are taken from its packed form."""
+    weight, ids = node.inputs
+    is_table = weight.type.rank == 2 and node.attr("axis") in (0, -2)
+    if is_table and (weight.op.name == "dequantize" or id(weight) in l.tied):
+        packed = l.packed(weight)
+        if packed is not None:
+            return l.graph.made("embedding", node.shape, node.dtype, [packed, l.dense(ids)])
+    return gather(l, node)
+
+
+def tied(program: Program) -> frozenset[int]:
+    """The matrices that linears multiply with."""
+    linears = [node for node in program.nodes() if node.op.name == "linear"]
+    return frozenset(id(_weight_of(node)) for node in linears)
+
+
+def quantized_gather(l: Lowering, node: Tensor) -> Value:
+    codes, scales, zeros, ids = node.inputs
+    packed = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), node.attr("size")))
+    return l.graph.made("embedding", node.shape, node.dtype, [packed, l.dense(ids)])
+
+
+def dequantize(l: Lowering, node: Tensor) -> Value:
+    """Readers that know packed weights take them; for others `Lowering.value` unpacks."""
+    packed = l.packed(node)
+    assert packed is not None
+    return packed
+
+
+def grouped_linear(l: Lowering, node: Tensor) -> Value:
+    x = l.dense(node.inputs[0])
+    if node.op.name == "grouped_linear":
+        weight = l.packed(node.inputs[1])
+        ids, bias, form = node.operands[2], node.operands[3], INPUT_F32
+    else:
+        codes, scales, zeros, ids = node.inputs[1:5]
+        size = x.shape[-1]
+        assert isinstance(size, int)
+        weight = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
+        bias, form = node.operands[5], INPUT_INT8
+    assert weight is not None and ids is not None
+    inputs = [x, weight, l.dense(ids), l.optional(bias)]
+    return l.graph.made("grouped_linear", node.shape, node.dtype, inputs, NO_ACTIVATION, form)
+
+
+def matmul(l: Lowering, node: Tensor) -> Value:
+    a, b = (l.value(operand) for operand in node.inputs)
+    return _product(l, a, b, node.shape)
+
+
+def _product(l: Lowering, a: Value, b: Value, shape: tuple[object, ...]) -> Value:
+    a = a if a.has_dense_rows else l.graph.copy(a)
+    turned = permuted(b, (*range(b.rank - 2), b.rank - 1, b.rank - 2))
+    b = b if b.has_dense_rows or turned.has_dense_rows else l.graph.copy(b)
+    return l.graph.made("matmul", shape, a.dtype, [a, b])  # type: ignore[arg-type]
+
+
+def conv(l: Lowering, node: Tensor) -> Value:
+    stride, dilation = node.attr("stride"), node.attr("dilation")
+    padding = node.attr("padding")
+    if len(stride) == 1:  # one dimension: height 1
+        stride, dilation, padding = (1, *stride), (1, *dilation), (0, 0, *padding)
+    words = (*stride, *dilation, *padding, node.attr("groups"))
+    inputs = [l.dense(node.inputs[0]), l.dense(node.inputs[1]), l.optional(node.operands[2])]
+    return l.graph.made("conv", node.shape, node.dtype, inputs, *words)
+
+
+def selective_scan(l: Lowering, node: Tensor) -> tuple[Value, ...]:
+    outputs = [l.graph.new(t.shape, t.dtype) for t in node.result.items]  # type: ignore[union-attr]
+    l.graph.emit("selective_scan", outputs, [l.dense(t) for t in node.inputs])
+    return tuple(outputs)
+
+
+ROWS: dict[str, Row] = {
+    "linear": linear,
+    "quantized_linear": linear,
+    **dict.fromkeys(ACTIVATIONS, activated),
+    "gated": gated,
+    "add": add,
+    "gather": table,
+    "quantized_gather": quantized_gather,
+    "dequantize": dequantize,
+    "grouped_linear": grouped_linear,
+    "quantized_grouped_linear": grouped_linear,
+    "matmul": matmul,
+    "conv": conv,
+    "selective_scan": selective_scan,
+}
