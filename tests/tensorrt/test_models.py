@@ -1,4 +1,4 @@
-"""Engines of every model type are built; state is kept right on the models' own graphs."""
+"""Engines of many model types are built; state is kept right on the models' own graphs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import smelt
 from smelt.golden import GOLDEN, recheck
 from smelt.runtime.folder import open_folder
 from smelt.runtime.tensorrt_engine import TensorRTEngine
-from tests.parity.case import Case, all_cases
+from tests.parity.case import all_cases
 from tests.parity.checkpoints import make
 from tests.tensorrt.host import HostMemory, HostPlan
 
 FIRST = {case.model_type: case for case in reversed(all_cases())}
+# Each stretches the graphs in another way; relatives of these would only repeat them.
+BUILT = ("llama", "gemma2", "mixtral", "gpt2", "bert", "vit", "t5", "whisper", "mamba")
 # One of each kind of state: grows, has a window, is replaced, comes from an encoder.
 STATEFUL = ("llama", "gemma2", "mamba", "t5", "whisper")
 
 
-@pytest.mark.parametrize("case", FIRST.values(), ids=lambda case: case.id)
-def test_engines_are_built(case: Case, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model_type", BUILT)
+def test_engines_are_built(model_type: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    case = FIRST[model_type]
     made = smelt.compile(
         make(case).directory,
         target="tensorrt",
