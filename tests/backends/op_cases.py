@@ -435,6 +435,7 @@ def _attention() -> Iterator[Case]:
     yield _case("rope", "f32[batch, 3, seq, 11]", angles, angles, note="partial")
     shared = "f32[1, seq, 4]"
     yield _case("rope", "f32[batch, 3, seq, 8]", shared, shared, note="shared")
+    yield _case("relative_shift", "f32[batch, 3, seq, 2*seq]", keys=symbol("seq"))
     yield _case("split_heads", "f32[batch, seq, 12]", heads=3)
     yield _case("merge_heads", "f32[batch, 3, seq, 4]")
     q, k = "f32[batch, 4, seq, 8]", "f32[batch, 2, source, 8]"
