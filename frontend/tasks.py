@@ -63,8 +63,12 @@ _ENCODER = (
     _ints("input_ids", "batch", "seq"),
     _ints("attention_mask", "batch", "seq"),
     _ints("token_type_ids", "batch", "seq"),
+    # What only some models read.
+    _ints("input_shape_ids", "batch", "seq"),
+    _ints("input_pronunciation_ids", "batch", "seq"),
+    _ints("bbox", "batch", "seq", "4"),
 )
-_CHOICES = tuple(Port(p.name, p.dtype, ("batch", "choices", "seq")) for p in _ENCODER)
+_CHOICES = tuple(Port(p.name, p.dtype, ("batch", "choices", *p.sizes[1:])) for p in _ENCODER)
 _PIXELS = (_floats("pixel_values", "batch", "channels", "height", "width"),)
 _TEXT_SOURCE = (
     _ints("input_ids", "batch", "source"),
@@ -99,7 +103,7 @@ _ALL = (
     Task(
         "causal_lm",
         (Contract("main", "causal_lm", _DECODER, ("logits",), state="continues"),),
-        ("ForCausalLM", "LMHeadModel", "LMHead"),
+        ("ForCausalLM", "LMHeadModel", "LMHead", "GenerationDecoder"),
     ),
     _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM", "WithLMHeadModel"),
     _single(
@@ -123,7 +127,8 @@ _ALL = (
     _single("image_features", _PIXELS, _HIDDEN, "Model"),
     _single(
         "feature_extraction",
-        *(_ENCODER, _HIDDEN, "EncoderModel", "Model", "QuestionEncoder", "ContextEncoder"),
+        *(_ENCODER, _HIDDEN, "EncoderModel", "Model"),
+        *("QuestionEncoder", "ContextEncoder", "GenerationEncoder"),
     ),
 )
 

@@ -30,6 +30,12 @@ SEGMENTS = {"xlnet": 3}
 #: Encoders whose padding sees other keys than words do: what becomes of it means nothing.
 QUERIES_MASKED = ("deberta", "deberta-v2", "funnel")
 
+#: What else an encoder reads when its config counts it: the input, and its sizes for each token.
+ENCODER_INPUTS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "shape_vocab_size": ("input_shape_ids", ()),
+    "pronunciation_vocab_size": ("input_pronunciation_ids", ()),
+}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -145,6 +151,9 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         fallback = SEGMENTS.get(asked.case.model_type, 0)
         if kinds := getattr(asked.config, "type_vocab_size", fallback):
             inputs["token_type_ids"] = asked.random.integers(0, kinds, mask.shape)
+        for key, (name, sizes) in ENCODER_INPUTS.items():
+            if count := getattr(asked.config, key, 0):
+                inputs[name] = asked.random.integers(0, count, (*mask.shape, *sizes))
         if asked.case.task == "multiple_choice":
             inputs = {k: np.stack([v, np.roll(v, 1, 0), v], 1) for k, v in inputs.items()}
         result = asked.run(**inputs)
@@ -277,8 +286,10 @@ def _held(cache: Any, real: Array) -> tuple[Held, ...]:
     """Keys and values, or the states of a recurrent model."""
     cache = getattr(cache, "self_attention_cache", cache)
     if hasattr(cache, "layers") and all(hasattr(layer, "keys") for layer in cache.layers):
-        keys = tuple(_array(layer.keys) for layer in cache.layers)
-        values = tuple(_array(layer.values) for layer in cache.layers)
+        # A layer that uses another's keys has none.
+        layers = [layer for layer in cache.layers if layer.keys is not None]
+        keys = tuple(_array(layer.keys) for layer in layers)
+        values = tuple(_array(layer.values) for layer in layers)
         return Held(".key", keys, real), Held(".value", values, real)
     conv = tuple(_array(layer.conv_states[0]) for layer in cache.layers)
     state = tuple(_array(layer.recurrent_states[0]) for layer in cache.layers)
