@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from smelt.errors import UnsupportedError
+from smelt.errors import SpecError, UnsupportedError
 from smelt.frontend.layers.registry import layer
 from smelt.ir import ops
 from smelt.ir.tensor import Tensor
@@ -38,3 +39,14 @@ def activate(e: Evaluator, x: Tensor, name: str) -> Tensor:
             f"activation `{name}` is not known", hint=f"known: {', '.join(sorted(_BY_NAME))}"
         )
     return _BY_NAME[name](x)  # type: ignore[no-any-return]
+
+
+@layer
+def sparsify(e: Evaluator, x: Tensor, share: float) -> Tensor:
+    """How far x exceeds what ``share`` of its row would lie below if the row were normal, else 0."""
+    if not 0.0 < share < 1.0:
+        raise SpecError(f"share is {share!r}, wants a number between 0 and 1")
+    middle = ops.mean(x)
+    off = x - middle
+    spread = ops.sqrt(ops.mean(off * off))
+    return ops.relu(off - spread * NormalDist().inv_cdf(share))  # type: ignore[no-any-return]

@@ -118,10 +118,11 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
     for step in range(DECODE + 1):
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        given: dict[str, Any]
         if asked.case.model_type in RECURRENT:
             real = mask[:, -ids.shape[1] :]
             given = {"input_ids": ids, "attention_mask": real, "cache_params": cache}
-            given["use_cache"] = True
+            given |= {"use_cache": True}
         elif asked.case.model_type in FORGETFUL:
             text = text if step == 0 else np.concatenate([text, ids], 1)
             whole = np.maximum(mask.cumsum(-1) - 1, 0)
@@ -147,7 +148,10 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
     def drive(asked: Asked) -> Sequence[Held]:
         is_decoder = asked.case.model_type in DECODERS
         mask = padded(asked.case, on_left=is_decoder)
-        inputs = {"input_ids": asked.ids(mask.shape) * mask, "attention_mask": mask}
+        inputs: dict[str, Array] = {
+            "input_ids": asked.ids(mask.shape) * mask,
+            "attention_mask": mask,
+        }
         fallback = SEGMENTS.get(asked.case.model_type, 0)
         if kinds := getattr(asked.config, "type_vocab_size", fallback):
             inputs["token_type_ids"] = asked.random.integers(0, kinds, mask.shape)
