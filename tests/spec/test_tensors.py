@@ -120,7 +120,7 @@ def test_a_pooler_may_be_missing() -> None:
 def test_every_expert_is_looked_for() -> None:
     config = {**LLAMA, "model_type": "mixtral", "num_local_experts": 3, "num_experts_per_tok": 2}
     program = build(config, task="causal_lm")
-    stored = {}
+    stored: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes(program).items():
         each = range(shape[0]) if "*" in name else (0,)
         rest = shape[1:] if "*" in name else shape
