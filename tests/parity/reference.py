@@ -154,7 +154,7 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         }
         fallback = SEGMENTS.get(asked.case.model_type, 0)
         if kinds := getattr(asked.config, "type_vocab_size", fallback):
-            inputs["token_type_ids"] = asked.random.integers(0, kinds, mask.shape)
+            inputs["token_type_ids"] = asked.random.integers(0, int(kinds), mask.shape)
         for key, (name, sizes) in ENCODER_INPUTS.items():
             if count := getattr(asked.config, key, 0):
                 inputs[name] = asked.random.integers(0, count, (*mask.shape, *sizes))
