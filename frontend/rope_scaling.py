@@ -1,7 +1,8 @@
 """Rotary frequencies of every published scaling, from `rope_parameters` in config.json.
 
 Sources: linear (Chen et al. 2023), dynamic NTK (bloc97 2023), yarn (Peng et al. 2023), longrope
-(Ding et al. 2024), llama3 (Meta 2024, released with Llama 3.1).
+(Ding et al. 2024), llama3 (Meta 2024, released with Llama 3.1), proportional (Google, with
+Gemma 4).
 """
 
 from __future__ import annotations
@@ -86,6 +87,14 @@ def _linear(r: _Request) -> Rotation:
     return Rotation(_constant([f / factor for f in r.base()]), 1.0)
 
 
+def _proportional(r: _Request) -> Rotation:
+    """The wavelengths of all channels for a share of them; the others stand still."""
+    turning = int(r.number("partial_rotary_factor", 1.0) * r.dim // 2)
+    factor = r.number("factor", 1.0)
+    kept = [f / factor if i < turning else 0.0 for i, f in enumerate(r.base())]
+    return Rotation(_constant(kept), 1.0)
+
+
 def _text_length(r: _Request) -> Tensor:
     """The number of tokens so far, f32 [1, 1]: the newest position plus one."""
     newest = ops.max(r.positions, axes=(0, 1), keepdims=True)
@@ -167,6 +176,7 @@ def _llama3(r: _Request) -> Rotation:
 _SCALINGS: dict[str, Callable[[_Request], Rotation]] = {
     "default": _default,
     "linear": _linear,
+    "proportional": _proportional,
     "dynamic": _dynamic,
     "yarn": _yarn,
     "longrope": _longrope,

@@ -63,7 +63,7 @@ def rope(
     if theta is not None and plain.get("rope_theta") is None:
         plain = {**plain, "rope_theta": theta}
     dim = x.shape[-1] if width is None else width
-    if width is None and isinstance(dim, int):
+    if width is None and isinstance(dim, int) and plain.get("rope_type") != "proportional":
         dim = int(dim * float(plain.get("partial_rotary_factor") or share or 1.0))
     if not isinstance(dim, int) or dim % 2 or dim < 2:
         raise SpecError(f"rope over {dim} channels, wants an even number")
