@@ -1,8 +1,8 @@
-"""`model.smelt`, the one-file artifact: written whole or not at all, read with every offset checked.
+"""`model.smelt`, the one-file artifact: written whole or not at all, read with offsets checked.
 
-Goals: a killed compile leaves nothing under the final name; the same input gives the same bytes; the
-certificate can be stored after the artifact was run. Non-goal: the program's own records, which the
-C++ runtime checks (docs/artifact.md).
+Goals: a killed compile leaves nothing under the final name; the same input gives the same bytes;
+the certificate can be stored after the artifact was run. Non-goal: the program's own records,
+which the C++ runtime checks (docs/artifact.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from smelt.errors import ArtifactError
-from smelt.runtime.edge_format import FILE, HEADER, MAGIC, RECORDS, SEGMENT, SEGMENTS, VERSION, align
+from smelt.runtime.edge_format import (
+    FILE,
+    HEADER,
+    MAGIC,
+    RECORDS,
+    SEGMENT,
+    SEGMENTS,
+    VERSION,
+    align,
+)
 from smelt.runtime.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 
 MANIFEST = "manifest.json"
@@ -205,7 +214,7 @@ class Artifact:
         return data
 
     def check(self) -> None:
-        """Read everything and compare checksums; ArtifactError names the damaged weight or segment."""
+        """Compare all checksums; ArtifactError names the damaged weight or segment."""
         weights = np.frombuffer(self._segment("weights"), RECORDS["weights"])
         strings = self._segment("strings")
         data = self._segments[_DATA]
@@ -240,7 +249,8 @@ class Artifact:
 
     def _segment(self, name: str) -> bytes:
         segment = self._segments[SEGMENTS.index(name)]
-        size = RECORDS[name].itemsize if name in RECORDS else FILE.itemsize if name == "files" else 1
+        kinds = {**RECORDS, "files": FILE}
+        size = kinds[name].itemsize if name in kinds else 1
         if int(segment["bytes"]) % size:
             raise ArtifactError(f"segment `{name}` holds half a record", place=str(self.path))
         return self._bytes(int(segment["offset"]), int(segment["bytes"]))

@@ -1,8 +1,8 @@
 """The edge runtime as an Engine: a mapped `model.smelt`, called with numpy arrays.
 
-A session of the C++ runtime takes all its memory when it is opened. A call of more tokens than a chunk
-goes in by parts; a call with a larger batch, or longer text for a model without state, opens a larger
-session as long as nothing is remembered yet.
+A session of the C++ runtime takes all its memory when it is opened. A call of more tokens than a
+chunk goes in by parts; a call with a larger batch, or longer text for a model without state, opens
+a larger session as long as nothing is remembered yet.
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ class EdgeEngine:
     def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a function, in chunks where the call has more tokens than one."""
         spec = self.manifest.function(function)
-        arrays = {
-            t.name: np.ascontiguousarray(inputs[t.name], _DTYPES[t.dtype]) for t in spec.inputs
-        }
+        arrays = _arrays(spec, inputs)
         self._make_room(spec, arrays)
         parts = [self._call(function, part) for part in self._chunks(spec, arrays)]
         if len(parts) == 1:
@@ -66,9 +64,7 @@ class EdgeEngine:
     def profile(self, function: str, inputs: Mapping[str, Array]) -> list[tuple[str, int, float]]:
         """The layer, opcode and seconds of every instruction of one call of at most a chunk."""
         spec = self.manifest.function(function)
-        arrays = {
-            t.name: np.ascontiguousarray(inputs[t.name], _DTYPES[t.dtype]) for t in spec.inputs
-        }
+        arrays = _arrays(spec, inputs)
         self._make_room(spec, arrays)
         with _told(function):
             return list(self._session.profile(function, arrays))
@@ -117,9 +113,7 @@ class EdgeEngine:
         past = self.past
         for start in range(0, count, self._chunk):
             stop = min(start + self._chunk, count)
-            yield {
-                t.name: _cut(t, arrays[t.name], start, stop, past) for t in spec.inputs
-            }
+            yield {t.name: _cut(t, arrays[t.name], start, stop, past) for t in spec.inputs}
 
     def _make_room(self, spec: FunctionSpec, arrays: Mapping[str, Array]) -> None:
         """Open a larger session when the call does not fit this one and nothing is held."""
@@ -185,6 +179,15 @@ class _told:
             raise ArtifactError(message, place=self._place) from None
         if isinstance(error, KeyError):
             raise SmeltError(f"`{error.args[0]}` is missing", place=self._place) from None
+
+
+def _arrays(spec: FunctionSpec, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs of a function, row-major and of its types."""
+    missing = [t.name for t in spec.inputs if t.name not in inputs]
+    if missing:
+        raise SmeltError(f"input `{missing[0]}` is missing", place=spec.name)
+    # Not ascontiguousarray, which gives a single number an axis.
+    return {t.name: np.require(inputs[t.name], _DTYPES[t.dtype], "C") for t in spec.inputs}
 
 
 def _length(spec: FunctionSpec, arrays: Mapping[str, Array], symbol: str) -> int:

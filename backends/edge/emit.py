@@ -71,7 +71,7 @@ def emit(
         tables.add("slots", *_slot(slot, tables))
     tied = matrix.tied(program)
     for function in program.functions.values():
-        absorbed = matrix.absorbed(function)
+        absorbed = matrix.absorbed(function) | layers.stored(program, function)
         lowering = Lowering(program, function, tables, store, ROWS, absorbed, tied)
         lowering.run(_typical(program))
     return writer.store(tables.data(), store.records(), store.blobs(), progress)

@@ -161,4 +161,3 @@ class Lowering:
         if "past" in symbols:
             found.setdefault("past", (symbols["past"], _TOKENS, 0, 0))
         return list(found.values())
-

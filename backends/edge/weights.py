@@ -167,5 +167,5 @@ class WeightTable:
 
 def _dims(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) > MAX_RANK:
-        raise UnsupportedError(f"edge: a tensor of rank {len(shape)}, at most {MAX_RANK} are possible")
+        raise UnsupportedError(f"edge: a tensor of rank {len(shape)}, at most {MAX_RANK}")
     return (*shape, *(0,) * (MAX_RANK - len(shape)))

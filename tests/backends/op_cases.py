@@ -445,9 +445,12 @@ def _attention() -> Iterator[Case]:
     yield _case("attention", q, k, k, mask, scale=0.3, note="cross mask")
     own = "f32[batch, 4, seq, 8]"
     real = In("i64[batch, seq]", values=(1, 1, 0))
-    yield _case("attention", q, own, own, real, scale=0.3, note="encoder")
+    attrs = {"scale": 0.3}
+    matters = _sees_something(None, causal=False)
+    yield Case("attention", (In(q), In(own), In(own), real), attrs, "encoder", matters=matters)
     yield _case("attention", q, own, own, scale=0.3, window=2, note="near")
-    yield _case("attention", q, own, own, real, scale=1.0, causal=True, note="no cache")
+    attrs, matters = {"scale": 1.0, "causal": True}, _sees_something(None)
+    yield Case("attention", (In(q), In(own), In(own), real), attrs, "no cache", matters=matters)
     bias = "f32[1, 4, seq, seq]"
     yield _case("attention", q, own, own, real, bias, scale=1.0, note="bias")
     for heads, group in ((4, 4), (4, 2), (3, 1)):
@@ -490,14 +493,14 @@ def _cached_attention(heads: int, kv_heads: int) -> Iterator[Case]:
     )
 
 
-def _sees_something(window: int | None) -> Callable[[Inputs], Array]:
+def _sees_something(window: int | None, causal: bool = True) -> Callable[[Inputs], Array]:
     """Queries [batch, 1, seq, 1] that may see a key, where the mask is the first with two axes."""
 
     def matters(inputs: Inputs) -> Array:
         mask = next(a for a in inputs.values() if a.ndim == 2) != 0
         seq, keys = inputs["x0"].shape[2], mask.shape[1]
         distance = np.arange(keys - seq, keys)[:, None] - np.arange(keys)[None]
-        allowed = (distance >= 0) & (distance < (window or keys))
+        allowed = ((distance >= 0) | (not causal)) & (distance < (window or keys))
         seen: Array = (allowed[None] & mask[:, None, :]).any(axis=-1)
         return seen[:, None, :, None]
 

@@ -16,55 +16,55 @@ NAMES = (
 REDUCTIONS = ("sum", "mean", "max", "min")
 
 
-def elementwise(l: Lowering, node: Tensor) -> Value:
+def elementwise(low: Lowering, node: Tensor) -> Value:
     """An instruction of the op's own name; operands spread as they are."""
-    inputs = [l.value(operand) for operand in node.inputs]
-    return l.graph.made(node.op.name, node.shape, node.dtype, inputs)
+    inputs = [low.value(operand) for operand in node.inputs]
+    return low.graph.made(node.op.name, node.shape, node.dtype, inputs)
 
 
-def reduction(l: Lowering, node: Tensor) -> Value:
+def reduction(low: Lowering, node: Tensor) -> Value:
     (x,) = node.inputs
     axes = 0
     for axis in node.attr("axes"):
         axes |= 1 << axis % x.type.rank
-    return l.graph.made(node.op.name, node.shape, node.dtype, [l.value(x)], axes)
+    return low.graph.made(node.op.name, node.shape, node.dtype, [low.value(x)], axes)
 
 
-def along_axis(l: Lowering, node: Tensor) -> Value:
+def along_axis(low: Lowering, node: Tensor) -> Value:
     """argmax and cumsum."""
     (x,) = node.inputs
     axis = node.attr("axis") % x.type.rank
-    return l.graph.made(node.op.name, node.shape, node.dtype, [l.value(x)], axis)
+    return low.graph.made(node.op.name, node.shape, node.dtype, [low.value(x)], axis)
 
 
-def topk(l: Lowering, node: Tensor) -> tuple[Value, ...]:
+def topk(low: Lowering, node: Tensor) -> tuple[Value, ...]:
     shape = node.result.items[0].shape  # type: ignore[union-attr]
-    outputs = (l.graph.new(shape, DType.F32), l.graph.new(shape, DType.I64))
-    l.graph.emit("topk", outputs, [l.dense(node.inputs[0])])
+    outputs = (low.graph.new(shape, DType.F32), low.graph.new(shape, DType.I64))
+    low.graph.emit("topk", outputs, [low.dense(node.inputs[0])])
     return outputs
 
 
-def softmax(l: Lowering, node: Tensor) -> Value:
-    return l.graph.made("softmax", node.shape, node.dtype, [l.dense(node.inputs[0])])
+def softmax(low: Lowering, node: Tensor) -> Value:
+    return low.graph.made("softmax", node.shape, node.dtype, [low.dense(node.inputs[0])])
 
 
-def activation(l: Lowering, node: Tensor) -> Value:
+def activation(low: Lowering, node: Tensor) -> Value:
     word = ACTIVATIONS[node.op.name]
-    return l.graph.made("activate", node.shape, node.dtype, [l.dense(node.inputs[0])], word)
+    return low.graph.made("activate", node.shape, node.dtype, [low.dense(node.inputs[0])], word)
 
 
-def gather(l: Lowering, node: Tensor) -> Value:
+def gather(low: Lowering, node: Tensor) -> Value:
     table, ids = node.inputs
     axis = node.attr("axis") % table.type.rank
-    inputs = [l.value(table), l.dense(ids)]
-    return l.graph.made("gather", node.shape, node.dtype, inputs, axis)
+    inputs = [low.value(table), low.dense(ids)]
+    return low.graph.made("gather", node.shape, node.dtype, inputs, axis)
 
 
-def gather_elements(l: Lowering, node: Tensor) -> Value:
+def gather_elements(low: Lowering, node: Tensor) -> Value:
     x, ids = node.inputs
     axis = node.attr("axis") % x.type.rank
-    inputs = [l.value(x), l.value(ids)]
-    return l.graph.made("gather_elements", node.shape, node.dtype, inputs, axis)
+    inputs = [low.value(x), low.value(ids)]
+    return low.graph.made("gather_elements", node.shape, node.dtype, inputs, axis)
 
 
 ROWS: dict[str, Row] = {

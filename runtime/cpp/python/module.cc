@@ -16,6 +16,17 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 
+// numpy's float16; C++17 has no such number, and nothing here computes with it.
+struct Half {
+  uint16_t bits;
+};
+
+template <>
+struct nanobind::detail::dtype_traits<Half> {
+  static constexpr dlpack::dtype value{static_cast<uint8_t>(dlpack::dtype_code::Float), 16, 1};
+  static constexpr auto name = const_name("float16");
+};
+
 namespace {
 
 using smelt::Elem;
@@ -64,6 +75,7 @@ nb::object NewArray(const int64_t* dims, int rank, void** data) {
 nb::object NewArray(Elem elem, const int64_t* dims, int rank, void** data) {
   switch (elem) {
     case Elem::kF32: return NewArray<float>(dims, rank, data);
+    case Elem::kF16: return NewArray<Half>(dims, rank, data);
     case Elem::kI64: return NewArray<int64_t>(dims, rank, data);
     case Elem::kI32: return NewArray<int32_t>(dims, rank, data);
     case Elem::kI8: return NewArray<int8_t>(dims, rank, data);
