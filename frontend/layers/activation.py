@@ -43,7 +43,7 @@ def activate(e: Evaluator, x: Tensor, name: str) -> Tensor:
 
 @layer
 def sparsify(e: Evaluator, x: Tensor, share: float) -> Tensor:
-    """How far x exceeds what ``share`` of its row would lie below if the row were normal, else 0."""
+    """How far x exceeds what ``share`` of a normal row would lie below, else 0."""
     if not 0.0 < share < 1.0:
         raise SpecError(f"share is {share!r}, wants a number between 0 and 1")
     middle = ops.mean(x)
