@@ -28,12 +28,15 @@ FORGETFUL = ("openai-gpt",)
 SEGMENTS = {"xlnet": 3}
 
 #: Encoders whose padding sees other keys than words do: what becomes of it means nothing.
-QUERIES_MASKED = ("deberta", "deberta-v2", "funnel")
+QUERIES_MASKED = ("deberta", "deberta-v2", "funnel", "longformer", "big_bird", "splinter")
 
 #: What else an encoder reads when its config counts it: the input, and its sizes for each token.
-ENCODER_INPUTS: dict[str, tuple[str, tuple[int, ...]]] = {
+ENCODER_INPUTS: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "shape_vocab_size": ("input_shape_ids", ()),
     "pronunciation_vocab_size": ("input_pronunciation_ids", ()),
+    "max_2d_position_embeddings": ("bbox", (4,)),
+    "max_xpath_tag_unit_embeddings": ("xpath_tags_seq", ("max_depth",)),
+    "max_xpath_subs_unit_embeddings": ("xpath_subs_seq", ("max_depth",)),
 }
 
 
@@ -154,10 +157,14 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         }
         fallback = SEGMENTS.get(asked.case.model_type, 0)
         if kinds := getattr(asked.config, "type_vocab_size", fallback):
-            inputs["token_type_ids"] = asked.random.integers(0, int(kinds), mask.shape)
+            drawn = asked.random.integers(0, kinds, mask.shape)
+            inputs["token_type_ids"] = np.asarray(drawn)
         for key, (name, sizes) in ENCODER_INPUTS.items():
             if count := getattr(asked.config, key, 0):
-                inputs[name] = asked.random.integers(0, count, (*mask.shape, *sizes))
+                each = [getattr(asked.config, s) if isinstance(s, str) else s for s in sizes]
+                # Sorted, so that a box ends after its beginning.
+                inputs[name] = asked.random.integers(0, count, (*mask.shape, *each))
+                inputs[name] = np.sort(inputs[name], -1) if each else inputs[name]
         if asked.case.task == "multiple_choice":
             inputs = {k: np.stack([v, np.roll(v, 1, 0), v], 1) for k, v in inputs.items()}
         result = asked.run(**inputs)
