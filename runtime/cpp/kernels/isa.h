@@ -96,9 +96,8 @@ static inline BlockSizes DecodeSizes(const AttentionArgs& a, int64_t rows, int64
   s.value = RoundUp(a.value_dim, 16);
   s.query = rows * s.dim;
   s.scores = rows * s.lanes;
-  s.keys = 16 * s.dim;
-  s.values = kKeyTile * s.value;
-  s.total = s.query + s.scores + s.keys + s.values;
+  s.keys = kKeyTile * (s.dim > s.value ? s.dim : s.value);  // widened rows of either
+  s.total = s.query + s.scores + s.keys;
   return s;
 }
 

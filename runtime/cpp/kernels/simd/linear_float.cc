@@ -96,15 +96,15 @@ template <Format kFormat, bool kZeros> struct ReadCodes {
 // accumulators for each hide the latency of the multiply-add.
 template <typename Reader, int kRows, int kPanels, int kHeight>
 void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
-  constexpr int kCols = Reader::kCols, kBlocks = kCols >= 4 ? 1 : 4 / kCols;
-  constexpr int kSums = kRows == 1 ? 4 : 1;  // not of kPanels or kRows: tasks may cut panels and rows differently
+  constexpr int kCols = Reader::kCols, kUnroll = kRows == 1 ? 8 : 4, kBlocks = kCols < kUnroll ? kUnroll / kCols : 1;
+  constexpr int kSums = kRows == 1 ? kBlocks * kCols : 1;  // not of kPanels or kRows: tasks may cut panels and rows differently
   const float* x = static_cast<const float*>(call.tile) + row;
   Reader reader[kPanels];
   Vf sum[kSums][kPanels][kRows];
 #pragma GCC unroll 2
   for (int p = 0; p < kPanels; ++p) {
     reader[p].Begin(w, panel + p);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int s = 0; s < kSums; ++s) {
 #pragma GCC unroll 12
       for (int r = 0; r < kRows; ++r) sum[s][p][r] = Zero();
@@ -130,7 +130,7 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
   int64_t k = 0;
   for (; k + kCols * kBlocks <= w.padded_cols; k += kCols * kBlocks) {
     if (kRows == 1) PrefetchWeights(reader[0].p, Reader::kBytes * kBlocks);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int b = 0; b < kBlocks; ++b) step(b * kCols);
   }
   for (; k < w.padded_cols; k += kCols) step(0);
@@ -139,7 +139,7 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
       Vf total = sum[0][p][r];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int s = 1; s < kSums; ++s) total = total + sum[s][p][r];
       Store(out + (p * kTileRows + r) * kPanel, total);
     }

@@ -22,6 +22,7 @@ constexpr int kHighShift = 4;   // how far RawHighNibbles are from their place
 // Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
 constexpr int kIntRows = 6, kIntPanels = 2;
 constexpr int kFloatRows = 12, kFloatPanels = 2;
+constexpr int kDecodeRows = 4;  // query rows that share a widened key
 constexpr int kGemmRows = 6, kGemmCols = 4;  // plain matrix tile: rows x vectors of 16
 
 SMELT_INLINE Vf Zero() { return {_mm512_setzero_ps()}; }
