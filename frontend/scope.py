@@ -81,8 +81,11 @@ class Scope:
         if "*" in full:
             count = fixed[0]
             found = self._stored(full.replace("*", "0"), fixed[1:])
-            # The place of the star stays the same whatever the checkpoint calls the rest.
-            stored = _restar(full, found)
+            # Renaming does not touch the star: the same pairs that found this one find the others.
+            renamed = dict(
+                zip(self.candidates(full.replace("*", "0")), self.candidates(full), strict=True)
+            )
+            stored = renamed.get(found, full)
             for i in range(1, count):
                 self._stored(stored.replace("*", str(i)), fixed[1:])
         else:
@@ -164,10 +167,3 @@ class Scope:
             raise SpecError(
                 f"slot `{slot.name}` is {known.type} and {slot.type}", hint="give it a name"
             )
-
-
-def _restar(pattern: str, found: str) -> str:
-    """Put the star of ``pattern`` (…experts.*.w1…) into the stored name found for expert 0."""
-    before = pattern.split("*", 1)[0].rsplit(".", 2)[-2] if "." in pattern.split("*", 1)[0] else ""
-    head, sep, tail = found.partition(f"{before}.0.")
-    return f"{head}{before}.*.{tail}" if sep else found

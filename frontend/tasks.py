@@ -67,6 +67,8 @@ _ENCODER = (
     _ints("input_shape_ids", "batch", "seq"),
     _ints("input_pronunciation_ids", "batch", "seq"),
     _ints("bbox", "batch", "seq", "4"),
+    _ints("xpath_tags_seq", "batch", "seq", "xpath_depth"),
+    _ints("xpath_subs_seq", "batch", "seq", "xpath_depth"),
 )
 _CHOICES = tuple(Port(p.name, p.dtype, ("batch", "choices", *p.sizes[1:])) for p in _ENCODER)
 _PIXELS = (_floats("pixel_values", "batch", "channels", "height", "width"),)

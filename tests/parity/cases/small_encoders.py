@@ -28,7 +28,8 @@ MOBILEBERT = family(
     "mobilebert",
     "MobileBert",
     {
-        "plain": {},
+        # Without norms, values would grow beyond what f32 keeps to four digits in more MLPs.
+        "plain": {"num_feedforward_networks": 2},
         "normed": {
             "normalization_type": "layer_norm",
             "num_feedforward_networks": 1,
@@ -143,6 +144,120 @@ FLAUBERT = family(
     question_answering="FlaubertForQuestionAnsweringSimple",
 )
 
+LUKE = family("luke", "Luke", PLAIN, {**BASE, "entity_vocab_size": 11, "entity_emb_size": 13})
+
+SPLINTER = family(
+    "splinter",
+    "Splinter",
+    {
+        "plain": {"question_token_id": 104},
+        "odd": {"question_token_id": 7, "vocab_size": 9, "num_attention_heads": 7, "prompt": 29},
+    },
+    without=("masked_lm", "sequence_classification", "token_classification", "multiple_choice"),
+)
+
+IBERT = family("ibert", "IBert", {"plain": {}, "odd": {**PLAIN["odd"], "hidden_act": "gelu"}})
+
+NYSTROMFORMER = family(
+    "nystromformer",
+    "Nystromformer",
+    {
+        "plain": {"conv_kernel_size": 5},
+        "odd": {**PLAIN["odd"], "conv_kernel_size": 3, "num_landmarks": 7}
+        | {"segment_means_seq_len": 7},
+    },
+)
+
+BOXED = {**BASE, "max_2d_position_embeddings": 31}
+LILT = family(
+    "lilt",
+    "Lilt",
+    {
+        "plain": {},
+        "odd": {"num_attention_heads": 6, "channel_shrink_ratio": 2, "hidden_act": "relu"}
+        | {"num_labels": 3, "pads": (0, 5, 12)},
+    },
+    {**BOXED, "hidden_size": 48, "intermediate_size": 56},
+    without=("masked_lm", "multiple_choice"),
+)
+LAYOUTLM = family("layoutlm", "LayoutLM", PLAIN, BOXED, without=("multiple_choice",))
+
+MARKUP = {**BASE, "max_xpath_tag_unit_embeddings": 17, "max_xpath_subs_unit_embeddings": 19}
+MARKUP |= {"max_depth": 4, "xpath_unit_hidden_size": 5, "tag_pad_id": 16, "subs_pad_id": 18}
+MARKUPLM = family(
+    "markuplm",
+    "MarkupLM",
+    {
+        "plain": {},
+        "odd": {"num_attention_heads": 7, "num_labels": 3, "hidden_act": "relu", "max_depth": 3},
+    },
+    MARKUP,
+    without=("masked_lm", "multiple_choice"),
+)
+
+CANINE = family(
+    "canine",
+    "Canine",
+    {
+        "plain": {"vocab_size": 3000},
+        "chunks": {
+            "vocab_size": 70000,
+            "local_transformer_stride": 5,
+            "downsampling_rate": 3,
+            "upsampling_kernel_size": 5,
+            "num_hash_functions": 7,
+            "num_labels": 3,
+            "prompt": 29,
+            "pads": (0, 5, 17),
+            "hidden_act": "relu",
+        },
+    },
+    {**BASE, "num_hash_functions": 6, "num_hash_buckets": 97},
+    without=("masked_lm",),
+)
+
+BIG_BIRD = family(
+    "big_bird",
+    "BigBird",
+    {
+        "plain": {"attention_type": "original_full"},
+        "short": {"use_bias": False, "rescale_embeddings": True, "num_labels": 3},
+        "sparse": {
+            "block_size": 2,
+            "num_random_blocks": 1,
+            "prompt": 23,
+            "hidden_act": "relu",
+            "pads": (0, 3, 7),
+        },
+        "sparse-more": {"block_size": 2, "num_random_blocks": 2, "prompt": 26, "num_labels": 3},
+        "causal": {
+            "is_decoder": True,
+            "attention_type": "original_full",
+            "tasks": ("causal_lm",),
+        },
+    },
+    causal_lm="BigBirdForCausalLM",
+    pretraining="BigBirdForPreTraining",
+)
+
+LONGFORMER = family(
+    "longformer",
+    "Longformer",
+    {
+        "plain": {"attention_window": [4, 6], "prompt": 23},
+        "odd": {
+            **PLAIN["odd"],
+            "attention_window": [8, 4],
+            "prompt": 29,
+            "pad_token_id": 0,
+            "pads": (0, 5, 12),
+        },
+    },
+    without=("question_answering", "multiple_choice"),
+)
+
 CASES = [
     *(*ESM, *MOBILEBERT, *SQUEEZEBERT, *GENERATION, *XMOD, *ROC_BERT, *FLAUBERT),
+    *(*LUKE, *SPLINTER, *IBERT, *NYSTROMFORMER, *LILT, *LAYOUTLM, *MARKUPLM, *CANINE),
+    *(*BIG_BIRD, *LONGFORMER),
 ]
