@@ -35,12 +35,13 @@ class Quant:
 
     ``tensors`` overrides it for some: pairs of a role, a parameter's name or a pattern of names,
     and the scheme there (None: stays float). ``activations``: multiply in integers, with
-    activations quantized at run time to int8 in the weight's groups; None lets the target decide.
+    activations quantized at run time in the weight's groups to so many int8 terms (0: floats, 1: int8,
+    2: about 15 bits); None lets the target decide.
     """
 
     scheme: Scheme
     tensors: tuple[tuple[str, Scheme | None], ...] = ()
-    activations: bool | None = None
+    activations: int | None = None
 
     def choose(self, names: tuple[str, ...], roles: tuple[str, ...]) -> tuple[Scheme | None, str]:
         """The scheme of a weight made of these parameters in these roles, and who decided."""
@@ -57,7 +58,8 @@ class Quant:
         parts = [str(self.scheme)]
         parts += [f"{key}={'none' if s is None else f'int{s.bits}'}" for key, s in self.tensors]
         if self.activations is not None:
-            parts.append(f"activations={'int8' if self.activations else 'none'}")
+            names = {terms: name for name, terms in _TERMS.items()}
+            parts.append(f"activations={names[self.activations]}")
         return ",".join(parts)
 
 
@@ -71,6 +73,7 @@ class Options:
 
 
 _BITS = {"int8": 8, "int4": 4}
+_TERMS = {"none": 0, "int8": 1, "int16": 2}
 _KV = {"f32": DType.F32, "f16": DType.F16, "bf16": DType.BF16, "int8": DType.I8}
 
 
@@ -86,7 +89,8 @@ def parse_quant(text: str) -> Quant | None:
         return None
     if first not in _BITS:
         raise SmeltError(f"quantization begins with `{first}`, wants int8, int4 or none")
-    group, symmetric, activations = 32, True, None
+    group, symmetric = 32, True
+    activations: int | None = None
     named: list[tuple[str, str]] = []
     for part in rest:
         key, equals, value = part.rpartition("=")
@@ -102,9 +106,9 @@ def parse_quant(text: str) -> Quant | None:
                 raise SmeltError(f"group is {value}, wants one of {', '.join(map(str, GROUPS))}")
             group = int(value)
         elif key == "activations":
-            if value not in ("int8", "none"):
-                raise SmeltError(f"activations is {value}, wants int8 or none")
-            activations = value == "int8"
+            if value not in _TERMS:
+                raise SmeltError(f"activations is {value}, wants {', '.join(_TERMS)}")
+            activations = _TERMS[value]
         elif value not in (*_BITS, "none"):
             raise SmeltError(f"{key} is {value}, wants int8, int4 or none")
         else:

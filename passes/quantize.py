@@ -33,10 +33,10 @@ _WEIGHT = {"linear": 1, "grouped_linear": 1, "gather": 0}
 
 @dataclass(frozen=True)
 class Quantize:
-    """Quantize every large weight by a recipe; with ``activations``, inputs at run time as well."""
+    """Quantize every large weight by a recipe; ``terms``: int8 terms of inputs at run time."""
 
     quant: Quant
-    activations: bool
+    terms: int = 0
 
     def __call__(self, program: Program) -> Program:
         roots = [root for f in program.functions.values() for root in f.roots]
@@ -58,14 +58,14 @@ class Quantize:
                 codes, scales, zeros, node.operands[1], group=group, size=size
             )
             return _as(rows, node.dtype)
-        if not self.activations:
+        if not self.terms:
             values = ops.dequantize(codes, scales, zeros, group=group, size=size)
             restored = _as(values, weight.dtype)
             return one(node.op(node.operands[0], restored, *node.operands[2:]))
         packed = (node.operands[0], codes, scales, zeros, *node.operands[2:])
         if node.op.name == "linear":
-            return one(ops.quantized_linear(*packed, group=group))
-        return one(ops.quantized_grouped_linear(*packed, group=group))
+            return one(ops.quantized_linear(*packed, group=group, terms=self.terms))
+        return one(ops.quantized_grouped_linear(*packed, group=group, terms=self.terms))
 
 
 def quantized(weight: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, Tensor, int]:

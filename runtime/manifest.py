@@ -92,7 +92,8 @@ class QuantSummary(Record):
     weights: tuple[QuantRecipe, ...] = ()
     kept: tuple[Name, ...] = ()
     """Weights left in float."""
-    activations: Literal["float", "int8"] = "float"
+    activations: Literal["float", "int8", "int16"] = "float"
+    """int16: two int8 terms, see `quantized_linear`."""
     notes: tuple[str, ...] = ()
 
 

@@ -55,7 +55,7 @@ def digest(path: Path) -> str:
     found = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
-            found.update(file.name.encode() + file.read_bytes())
+            found.update(str(file.relative_to(path)).encode() + file.read_bytes())
     return found.hexdigest()
 
 

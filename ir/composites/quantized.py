@@ -72,6 +72,21 @@ def quantize_activation(x: Tensor, *, group: int) -> tuple[Tensor, Tensor]:
     return cast(nearest(blocks * factor), DType.I8), peak / 127.0
 
 
+def _terms(x: Tensor, group: int, terms: int) -> list[tuple[Tensor, Tensor]]:
+    """Codes and scales of x, then of what they leave over: x - scale · code, zero-padded."""
+    found = [quantize_activation(x, group=group)]
+    while len(found) < terms:
+        codes, steps = found[-1]
+        padded = prod(codes.shape[-2:])
+        wide = cast(x, DType.F32)
+        if padded != x.shape[-1]:
+            wide = pad(wide, axis=-1, before=0, after=padded - x.shape[-1])
+        restored = reshape(cast(codes, DType.F32) * steps, shape=wide.shape)
+        x = wide - restored
+        found.append(quantize_activation(x, group=group))
+    return found
+
+
 @composite(flops=lambda out, x, *_, **__: 2 * out.size * x.shape[-1])
 def quantized_linear(
     x: Tensor,
@@ -81,24 +96,28 @@ def quantized_linear(
     bias: Tensor | None = None,
     *,
     group: int,
+    terms: int = 1,
 ) -> Tensor:
     """``linear`` with a quantized weight and activations quantized at run time to i8 in the same
-    groups.
+    groups; with two terms also what that leaves over, so that about 15 bits of x count.
 
     Group dot products are exact integers (they stay below 2²⁴, so f32 holds them); each is scaled
-    by both scales and summed over the groups in f32.
+    by both scales and summed over the groups in f32, a term at a time.
     """
     lead = x.shape[:-1]
     out, groups = scales.shape
-    quantized, steps = quantize_activation(x, group=group)
     rows = prod(lead)
-    # [groups, rows, group] times [groups, group, out]
-    left = permute(reshape(cast(quantized, DType.F32), shape=(rows, groups, group)), axes=(1, 0, 2))
-    offsets = _offsets(codes, zeros, (out, groups, group))
-    dots = matmul(left, permute(offsets, axes=(1, 2, 0)))
-    left_scale = permute(reshape(steps, shape=(rows, groups, 1)), axes=(1, 0, 2))
+    offsets = permute(_offsets(codes, zeros, (out, groups, group)), axes=(1, 2, 0))
     right_scale = reshape(permute(cast(scales, DType.F32), axes=(1, 0)), shape=(groups, 1, out))
-    y = total(dots * left_scale * right_scale, axes=(0,), keepdims=False)
+    y: Tensor | None = None
+    for quantized, steps in _terms(x, group, terms):
+        # [groups, rows, group] times [groups, group, out]
+        flat = reshape(cast(quantized, DType.F32), shape=(rows, groups, group))
+        dots = matmul(permute(flat, axes=(1, 0, 2)), offsets)
+        left_scale = permute(reshape(steps, shape=(rows, groups, 1)), axes=(1, 0, 2))
+        part = total(dots * left_scale * right_scale, axes=(0,), keepdims=False)
+        y = part if y is None else y + part
+    assert y is not None
     y = cast(reshape(y, shape=(*lead, out)), x.dtype)
     return y if bias is None else y + bias
 
@@ -113,6 +132,7 @@ def quantized_grouped_linear(
     bias: Tensor | None = None,
     *,
     group: int,
+    terms: int = 1,
 ) -> Tensor:
     """``quantized_linear`` with one of many weights for each row: ``grouped_linear`` on codes.
 
@@ -122,20 +142,22 @@ def quantized_grouped_linear(
     lead = indices.shape
     _, out, groups = scales.shape
     rows = prod(lead)
-    quantized, steps = quantize_activation(x, group=group)
     ones = (*lead, groups)
-    blocks = reshape(
-        expand(cast(quantized, DType.F32), shape=(*ones, group)), shape=(rows, groups, 1, group)
-    )
-    left_scale = reshape(expand(steps, shape=(*ones, 1)), shape=(rows, groups, 1))
     chosen = reshape(indices, shape=(rows,))
     below = zeros if zeros.type.rank == 0 else gather(zeros, chosen, axis=0)
     offsets = _offsets(gather(codes, chosen, axis=0), below, (rows, out, groups, group))
-    # [rows, groups, 1, group] times [rows, groups, group, out]
-    dots = matmul(blocks, permute(offsets, axes=(0, 2, 3, 1)))
+    right = permute(offsets, axes=(0, 2, 3, 1))
     right_scale = permute(cast(gather(scales, chosen, axis=0), DType.F32), axes=(0, 2, 1))
-    terms = reshape(dots, shape=(rows, groups, out)) * left_scale * right_scale
-    y = total(terms, axes=(1,), keepdims=False)
+    y: Tensor | None = None
+    for quantized, steps in _terms(x, group, terms):
+        # [rows, groups, 1, group] times [rows, groups, group, out]
+        wide = expand(cast(quantized, DType.F32), shape=(*ones, group))
+        dots = matmul(reshape(wide, shape=(rows, groups, 1, group)), right)
+        left_scale = reshape(expand(steps, shape=(*ones, 1)), shape=(rows, groups, 1))
+        scaled = reshape(dots, shape=(rows, groups, out)) * left_scale * right_scale
+        part = total(scaled, axes=(1,), keepdims=False)
+        y = part if y is None else y + part
+    assert y is not None
     y = cast(reshape(y, shape=(*lead, out)), x.dtype)
     return y if bias is None else y + gather(bias, indices, axis=0)
 

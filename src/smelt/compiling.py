@@ -22,7 +22,7 @@ from smelt.passes.options import Options, parse_kv, parse_quant
 from smelt.passes.pipeline import run
 from smelt.passes.receipt import Receipt
 from smelt.probe import TEXT, Probe, make_probe
-from smelt.quant_summary import quant_summary
+from smelt.quant_summary import activation_terms, quant_summary
 from smelt.runtime.certificate import Certificate
 from smelt.runtime.engine import Engine
 from smelt.runtime.manifest import Manifest
@@ -199,10 +199,11 @@ class _Job:
     def _rounding(self) -> str:
         """The coarsest rounding that the artifact does while it runs."""
         kinds = [self.request.dtype, *(s.dtype.value for s in self.optimized.slots.values())]
-        names = {n.op.name for n in self.optimized.nodes()}
-        if "i8" in kinds or any(name.startswith("quantized_") for name in names):
+        terms = activation_terms(self.optimized, self.settings.quant)
+        if "i8" in kinds or terms == 1:
             return "int8"
-        return next((k for k in ("bf16", "f16") if k in kinds), "f32")
+        found = next((kind for kind in ("bf16", "f16") if kind in kinds), "f32")
+        return "int16" if terms and found == "f32" else found
 
 
 def _paths(options: Mapping[str, Any]) -> dict[str, Any]:

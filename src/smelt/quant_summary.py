@@ -11,7 +11,7 @@ from smelt.passes.options import Quant
 from smelt.passes.receipt import Receipt
 from smelt.runtime.manifest import QuantRecipe, QuantSummary
 
-_INTEGER_OPS = frozenset({"quantize_activation", "quantized_linear", "quantized_grouped_linear"})
+_INTEGER_OPS = frozenset({"quantized_linear", "quantized_grouped_linear"})
 
 
 def quant_summary(program: Program, quant: Quant, receipts: Sequence[Receipt]) -> QuantSummary:
@@ -29,8 +29,7 @@ def quant_summary(program: Program, quant: Quant, receipts: Sequence[Receipt]) -
         inside |= {n.attr("name") for n in toposort([node]) if n.op.name == "param"}
     # Vectors (norms, biases) are never quantized: only matrices are worth a mention.
     kept = [name for name, p in program.parameters().items() if p.type.rank > 1]
-    # The recipe may leave it to the target, which then keeps these ops; others expand them.
-    integers = quant.activations or any(n.op.name in _INTEGER_OPS for n in nodes)
+    terms = activation_terms(program, quant)
     notes = [note for receipt in receipts if receipt.step == "quantize" for note in receipt.notes]
     return QuantSummary(
         recipe=str(quant),
@@ -42,7 +41,7 @@ def quant_summary(program: Program, quant: Quant, receipts: Sequence[Receipt]) -
             for bits, group, symmetric in [key]
         ),
         kept=tuple(name for name in kept if name not in inside),
-        activations="int8" if integers else "float",
+        activations=("float", "int8", "int16")[terms],
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -53,3 +52,13 @@ def _count(weight: Tensor) -> int:
         assert isinstance(size, int)  # weights have no symbolic sizes
         total *= size
     return total
+
+
+def activation_terms(program: Program, quant: Quant | None) -> int:
+    """The int8 terms of quantized activations; 0 where products are in floats.
+
+    A recipe may leave it to the target; a target that keeps the integer ops shows it there.
+    """
+    if quant is not None and quant.activations is not None:
+        return quant.activations
+    return max((n.attr("terms") for n in program.nodes() if n.op.name in _INTEGER_OPS), default=0)

@@ -41,6 +41,10 @@ TOLERANCES = {
         "another order of f32 sums moves an activation over a rounding border now and then: "
         "one code is 1/127 of its group, met by a few groups at once",
     ),
+    "int16": (
+        1e-3,
+        "as int8, but an activation's second term moves by one code: 1/127 of 1/127 of its group",
+    ),
 }
 
 #: Most nats that quantization may cost on average, by its bits.

@@ -82,4 +82,4 @@ def test_integer_activations_are_the_edge_default() -> None:
     found = {t: count_ops(run(tiny(), t, quant, keep=COMPOSITES)[0]) for t in ("edge", "torch")}
     assert found["edge"]["quantized_linear"]
     assert not found["torch"]["quantized_linear"]
-    assert pipeline.INTEGER_ACTIVATIONS.keys() == PIPELINES.keys()
+    assert pipeline.ACTIVATION_TERMS.keys() == PIPELINES.keys()

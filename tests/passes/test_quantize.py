@@ -27,7 +27,7 @@ def _quantized(
 ) -> tuple[Program, Receipt]:
     quant = parse_quant(recipe)
     assert quant is not None
-    return apply("quantize", Quantize(quant, activations), tiny(model, **changes))
+    return apply("quantize", Quantize(quant, int(activations)), tiny(model, **changes))
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt2", "mixtral"])
@@ -179,7 +179,7 @@ def test_tied_table_cannot_be_two_things() -> None:
     [
         ("int8", Quant(Scheme(8))),
         ("int4,group=64,asym", Quant(Scheme(4, 64, False))),
-        ("int4,activations=none", Quant(Scheme(4), (), False)),
+        ("int4,activations=none", Quant(Scheme(4), (), 0)),
         (
             "int4, lm_head=none, a.*=int8",
             Quant(Scheme(4), (("lm_head", None), ("a.*", Scheme(8)))),

@@ -78,8 +78,12 @@ def _operands(l: Lowering, node: Tensor) -> tuple[list[Value | None], int]:
     size = x.shape[-1]
     assert isinstance(size, int)
     weight = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
-    form = INPUT_INT8 if node.attr("terms") == 1 else INPUT_INT8_TWICE
-    return [x, weight, l.optional(node.operands[4])], form
+    return [x, weight, l.optional(node.operands[4])], _form(node)
+
+
+def _form(node: Tensor) -> int:
+    """How a quantized product sees its input."""
+    return INPUT_INT8 if node.attr("terms") == 1 else INPUT_INT8_TWICE
 
 
 def _computed_linear(l: Lowering, node: Tensor) -> Value:
@@ -169,7 +173,7 @@ def grouped_linear(l: Lowering, node: Tensor) -> Value:
         size = x.shape[-1]
         assert isinstance(size, int)
         weight = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
-        bias, form = node.operands[5], INPUT_INT8
+        bias, form = node.operands[5], _form(node)
     assert weight is not None and ids is not None
     inputs = [x, weight, l.dense(ids), l.optional(bias)]
     return l.graph.made("grouped_linear", node.shape, node.dtype, inputs, NO_ACTIVATION, form)
