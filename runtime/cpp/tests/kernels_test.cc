@@ -43,6 +43,19 @@ Quantized QuantizeRef(const std::vector<float>& x, int64_t rows, int64_t cols, i
 std::vector<double> DotsRef(const Weights& w, Input input, const std::vector<float>& x, int64_t rows) {
   const int64_t K = w.shape.cols, O = w.shape.rows, group = w.shape.group;
   std::vector<double> y(static_cast<size_t>(rows * O));
+  if (input == Input::kInt8x2) {  // what the first term leaves over is quantized again
+    const Quantized q = QuantizeRef(x, rows, K, group);
+    const int64_t groups = (K + group - 1) / group;
+    std::vector<float> left(x.size());
+    for (int64_t i = 0; i < rows * K; ++i) {
+      const float taken = q.scales[static_cast<size_t>(i / K * groups + i % K / group)] * static_cast<float>(q.q[static_cast<size_t>(i)]);
+      left[static_cast<size_t>(i)] = x[static_cast<size_t>(i)] - taken;
+    }
+    std::vector<double> sum = DotsRef(w, Input::kInt8, x, rows);
+    const std::vector<double> rest = DotsRef(w, Input::kInt8, left, rows);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += rest[i];
+    return sum;
+  }
   const Quantized q = input == Input::kInt8 ? QuantizeRef(x, rows, K, group) : Quantized{};
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t o = 0; o < O; ++o) {
@@ -132,7 +145,7 @@ void TestLinears(Random& random) {
             const int32_t groups[] = {16, 32, 64, 128};
             c.shape.group = groups[turn % 4];
             c.shape.symmetric = turn % 7 < 4;
-            if (turn % 4 != 0) c.input = Input::kInt8;
+            if (turn % 4 != 0) c.input = turn % 3 == 1 ? Input::kInt8x2 : Input::kInt8;
           } else if (format == 2 && turn % 2 == 0) {
             c.input = Input::kBf16;
           }
@@ -238,7 +251,7 @@ void TestGrouped(Random& random) {
     for (int format : {0, 2, 3, 4}) {
       const int64_t count = 5, K = 70, O = 21, tokens = (rows + 1) / 2;
       const PackedShape shape = {static_cast<Format>(format), true, format >= 3 ? 32 : 0, O, K};
-      const Input input = format >= 3 ? Input::kInt8 : Input::kF32;
+      const Input input = format == 4 ? Input::kInt8x2 : format == 3 ? Input::kInt8 : Input::kF32;
       const int64_t bytes = LayoutOf(shape).bytes;
       Buffer blob(static_cast<size_t>(bytes * count)), blob2(static_cast<size_t>(bytes * count));
       std::vector<Weights> w, w2;
