@@ -11,6 +11,7 @@ from smelt.backends.onnx.contrib.attention import is_in_place
 from smelt.backends.onnx.dtypes import onnx_dtype
 from smelt.backends.onnx.graph import Graph, dims, value_of
 from smelt.backends.onnx.row import Dialect, Row
+from smelt.backends.onnx.rows.shape import slices_of
 from smelt.backends.onnx.storage import spell_out_storage
 from smelt.backends.onnx.table import choose
 from smelt.backends.onnx.value import Value
@@ -128,6 +129,7 @@ def _model(g: Graph, function: Function) -> bytes:
         g.inputs[node.attr("name")] = value_of(node.attr("name"), node.type)
     for slot in _read_slots(function):
         g.past[slot] = value_of(past_name(slot), _held(g, slot))
+    g.slices = slices_of(function)
     values = _nodes(g, function)
     outputs = []
     taken: set[int] = set()

@@ -15,6 +15,7 @@ from smelt.errors import UnsupportedError
 from smelt.ir.dims import Dim, FloorDiv, Size, evaluate
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
+from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType, Type
 
 Array = np.ndarray[Any, Any]
@@ -42,6 +43,9 @@ class Graph:
     past: dict[str, Value] = field(default_factory=dict)
     present: dict[str, Value] = field(default_factory=dict)
     domains: set[str] = field(default_factory=set)
+    #: The slices taken of each tensor along each axis, in order.
+    slices: dict[tuple[Tensor, int], list[Tensor]] = field(default_factory=dict)
+    splits: dict[tuple[Tensor, int], tuple[Value, ...]] = field(default_factory=dict)
     _kept: dict[Any, Value] = field(default_factory=dict)
 
     # Nodes

@@ -104,9 +104,9 @@ class Case:
     def __str__(self) -> str:
         return f"{self.op}-{self.note}" if self.note else self.op
 
-    def build(self) -> tuple[Program, Callable[[str], Array]]:
-        """The program of the op, and what reads its parameters."""
-        maker = _Maker(self)
+    def build(self, prefix: str = "") -> tuple[Program, Callable[[str], Array]]:
+        """The program of the op, and what reads its parameters; ``prefix``: of their names."""
+        maker = _Maker(self, prefix)
         operands = [tensor for operand in self.operands for tensor in maker.make(operand)]
         result = OPS[self.op](*operands, **self.attrs)
         if self.then is not None:
@@ -151,8 +151,9 @@ class Case:
 class _Maker:
     """Turns operand descriptions into leaves."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, prefix: str = "") -> None:
         self.case = case
+        self.prefix = prefix
         self.inputs: list[Tensor] = []
         self.slots: list[Slot] = []
         self.arrays: dict[str, Array] = {}
@@ -180,12 +181,12 @@ class _Maker:
                 return (ops.cache(new, slot=slot, axis=axis, window=window),)
 
     def _input(self, kind: Type) -> Tensor:
-        node: Tensor = ops.input(name=f"x{len(self.inputs)}", type=kind)
+        node: Tensor = ops.input(name=f"{self.prefix}x{len(self.inputs)}", type=kind)
         self.inputs.append(node)
         return node
 
     def _param(self, kind: Type, low: float, high: float) -> Tensor:
-        name = f"w{len(self.arrays)}"
+        name = f"{self.prefix}w{len(self.arrays)}"
         rng = np.random.default_rng(zlib.crc32(f"{self.case} {name}".encode()))
         self.arrays[name] = _random(kind, {}, rng, In("", low, high))
         node: Tensor = ops.param(name=name, type=kind)
@@ -538,22 +539,25 @@ def _quantized() -> Iterator[Case]:
                 yield Case("dequantize", (weight,), attrs, note, (), _rows, (ids,))
                 yield Case("quantized_gather", (weight, ids), attrs, note)
                 yield Case("dequantize", (weight,), attrs, f"linear {note}", (), _times, (x,))
-            yield Case(
-                "quantized_linear",
-                (In("f32[batch, seq, 64]"), Quant("f32[24, 64]", bits, 32, symmetric)),
-                {"group": 32},
-                kind,
-            )
-            yield Case(
-                "quantized_grouped_linear",
-                (
-                    In("f32[batch, seq, 2, 64]"),
-                    Quant("f32[3, 24, 64]", bits, 32, symmetric),
-                    In("i64[batch, seq, 2]", 0, 2),
-                ),
-                {"group": 32},
-                kind,
-            )
+            for terms in (1, 2):
+                attrs = {"group": 32, "terms": terms}
+                for width in (64, 50):
+                    x = In(f"f32[batch, seq, {width}]")
+                    weight = Quant(f"f32[24, {width}]", bits, 32, symmetric)
+                    note = f"{kind} {width} in {terms}"
+                    yield Case("quantized_linear", (x, weight), attrs, note)
+                    biased = (x, weight, Par("f32[24]"))
+                    yield Case("quantized_linear", biased, attrs, f"{note} bias")
+                yield Case(
+                    "quantized_grouped_linear",
+                    (
+                        In("f32[batch, seq, 2, 64]"),
+                        Quant("f32[3, 24, 64]", bits, 32, symmetric),
+                        In("i64[batch, seq, 2]", 0, 2),
+                    ),
+                    attrs,
+                    f"{kind} in {terms}",
+                )
     yield _case("quantize_activation", "f32[batch, seq, 64]", group=32)
     yield _case("quantize_activation", "f32[batch, seq, 50]", group=32, note="padded")
     yield _case("quantize_activation", In("f32[3, 64]", 0, 0), group=32, note="zeros")

@@ -18,11 +18,18 @@ from smelt.backends.onnx.weights_file import ALIGNMENT
 from smelt.compiling import compile
 from smelt.frontend.build import build
 from smelt.frontend.checkpoint import open_checkpoint
+from smelt.ir import ops
+from smelt.ir.dims import symbol
 from smelt.ir.materialize import Weights
+from smelt.ir.program import Bound, Function, Program
+from smelt.ir.types import DType, Type
+from smelt.passes.lift_weights import lift_weights
 from smelt.passes.options import Options as PassOptions
-from smelt.passes.options import parse_kv, parse_quant
+from smelt.passes.options import Scheme, parse_kv, parse_quant
 from smelt.passes.pipeline import run
+from smelt.passes.quantize import quantized
 from smelt.runtime.onnx_engine import open_engine
+from tests.backends.reference_run import Reference
 from tests.tiny import llama
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
@@ -179,3 +186,36 @@ def test_a_batch_continues_with_several_tokens(
     for name, held in whole.read_state().items():
         mine = np.moveaxis(parts.read_state()[name], 2, 1)[real]
         assert np.abs(mine - np.moveaxis(held, 2, 1)[real]).max() <= 1e-5 * np.abs(held).max()
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_dequantized_weights_are_bit_equal(
+    dialect: Dialect, bits: int, symmetric: bool, tmp_path: Path
+) -> None:
+    """A product with the identity, and rows of a table, are the eager backend's weights exactly."""
+    import onnxruntime
+
+    size, rows, group = 96, 40, 32
+    weight = np.random.default_rng(1).standard_normal((rows, size)).astype(np.float32)
+    kind = Scheme(bits, group, symmetric)
+    codes, scales, zeros, _ = quantized(
+        ops.param(name="w", type=Type(weight.shape, DType.F32)), kind
+    )
+    x = ops.input(name="x", type=Type((symbol("batch"), size), DType.F32))
+    ids = ops.input(name="ids", type=Type((symbol("batch"),), DType.I64))
+    matrix = ops.dequantize(codes, scales, zeros, group=group, size=size)
+    picked = ops.quantized_gather(codes, scales, zeros, ids, group=group, size=size)
+    outputs = (("product", ops.linear(x, matrix)), ("rows", picked))
+    function = Function("main", (x, ids), outputs)
+    program = lift_weights(Program("w", "w", {"main": function}, {}, {"batch": Bound(1, 99)}))
+    emit(program, Weights(program, lambda name: weight), tmp_path, Options(dialect))
+    session = onnxruntime.InferenceSession(tmp_path / "main.onnx")
+    eager = Reference(program, Weights(program, lambda name: weight))
+    given: dict[str, Any] = {"x": np.eye(size, dtype=np.float32), "ids": np.arange(size) % rows}
+    expected = eager.run(given)
+    product, table = session.run(["product", "rows"], given)
+    assert np.array_equal(product, expected["product"])
+    assert np.array_equal(table, expected["rows"])
+    assert np.array_equal(product.T, table[:rows])

@@ -110,11 +110,45 @@ def _integer_linear(
     zeros: Value,
     bias: Value | None,
     group: int,
+    terms: int,
 ) -> Value:
     size = x.shape[-1]
     assert isinstance(size, int)
     q = Codes(g, codes, scales, zeros, group, size)
-    return _times(g, x, q, whole(g, q, blocked=True), bias, INT8)
+    part = whole(g, q, blocked=True)
+    if terms == 1:
+        return _times(g, x, q, part, bias, INT8)
+    # The kernel rounds each row of its input; one row a term, so the weights are read once.
+    each = _times(g, _terms(g, x, group, terms), q, part, None, INT8)
+    y = g.op("ReduceSum", each, g.ints(0), keepdims=0)
+    return y if bias is None else g.op("Add", y, bias)
+
+
+def _terms(g: Graph, x: Value, group: int, terms: int) -> Value:
+    """x [...] as [terms, ...] whose sum it is; all but the last are int8 codes times a scale."""
+    size = x.shape[-1]
+    assert isinstance(size, int)
+    extra = -size % group
+    padded, last = (*x.shape[:-1], size + extra), g.ints(x.rank - 1)
+    apart = (*x.shape[:-1], (size + extra) // group, group)
+    wide = x
+    if extra:
+        wide = g.op("Pad", x, g.ints(0, extra), g.number(0, DType.F32), last)
+    rest = g.reshape(wide, apart, padded)
+    found: list[Value] = []
+    limit = g.number(127, DType.F32)
+    for _ in range(terms - 1):
+        peak = g.op("ReduceMax", g.op("Abs", rest), g.ints(x.rank), keepdims=1)
+        # Nothing is divided by zero; what is smaller stays for the next term.
+        some = g.op("Max", peak, g.number(1e-30, DType.F32))
+        codes = g.op("Round", g.op("Mul", rest, g.op("Div", limit, some)))
+        found.append(g.op("Mul", codes, g.op("Div", peak, limit)))
+        rest = g.op("Sub", rest, found[-1])
+    rows = [g.op("Unsqueeze", g.reshape(t, padded, apart), g.ints(0)) for t in (*found, rest)]
+    whole_rows = g.op("Concat", *rows, axis=0)
+    if not extra:
+        return whole_rows
+    return g.op("Slice", whole_rows, g.ints(0), g.ints(size), g.ints(x.rank))
 
 
 ROWS: Rows = {

@@ -6,6 +6,8 @@ from smelt.backends.onnx.graph import Graph
 from smelt.backends.onnx.row import Rows
 from smelt.backends.onnx.value import Value
 from smelt.ir.dims import Size
+from smelt.ir.program import Function
+from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 
 FIRST = -(2**63)
@@ -23,7 +25,42 @@ def _slice(g: Graph, x: Value, axis: int, start: Size, stop: Size, step: int) ->
     where = axis % x.rank
     if (start, stop, step) == (0, x.shape[where], 1):
         return x
+    parts = _parts(g, x, where)
+    if (start, stop) in parts and step == 1:
+        return _split(g, x, where, parts)[parts.index((start, stop))]
     return g.op("Slice", x, g.size(start), g.size(stop), g.ints(where), g.ints(step))
+
+
+def slices_of(function: Function) -> dict[tuple[Tensor, int], list[Tensor]]:
+    """The slices of each tensor along each axis."""
+    found: dict[tuple[Tensor, int], list[Tensor]] = {}
+    for node in function.nodes():
+        if node.op.name == "slice":
+            x = node.inputs[0]
+            found.setdefault((x, node.attr("axis") % x.type.rank), []).append(node)
+    return found
+
+
+def _parts(g: Graph, x: Value, axis: int) -> list[tuple[Size, Size]]:
+    """The slices of x where together they are all of it, one beside the other."""
+    taken = g.slices.get((x.node, axis), []) if x.node is not None else []
+    bounds = sorted({(n.attr("start"), n.attr("stop"), n.attr("step")) for n in taken}, key=str)
+    if len(bounds) < 2 or not all(isinstance(b, int) for bound in bounds for b in bound):
+        return []
+    spans = sorted((start, stop) for start, stop, step in bounds if step == 1)
+    ends = [0, *(stop for _, stop in spans)]
+    is_whole = [start for start, _ in spans] == ends[:-1] and ends[-1] == x.shape[axis]
+    return list(spans) if is_whole and len(spans) == len(bounds) else []
+
+
+def _split(g: Graph, x: Value, axis: int, parts: list[tuple[Size, Size]]) -> tuple[Value, ...]:
+    """All parts of x, cut at once."""
+    assert x.node is not None
+    key = (x.node, axis)
+    if key not in g.splits:
+        sizes = g.shape([stop - start for start, stop in parts])
+        g.splits[key] = g.ops("Split", x, sizes, outputs=len(parts), axis=axis)
+    return g.splits[key]
 
 
 def _flip(g: Graph, x: Value, axis: int) -> Value:
