@@ -28,7 +28,15 @@ FORGETFUL = ("openai-gpt",)
 SEGMENTS = {"xlnet": 3}
 
 #: Encoders whose padding sees other keys than words do: what becomes of it means nothing.
-QUERIES_MASKED = ("deberta", "deberta-v2", "funnel", "longformer", "big_bird", "splinter")
+QUERIES_MASKED = (
+    "deberta",
+    "deberta-v2",
+    "funnel",
+    "longformer",
+    "big_bird",
+    "splinter",
+    "modernbert",
+)
 
 #: What else an encoder reads when its config counts it: the input, and its sizes for each token.
 ENCODER_INPUTS: dict[str, tuple[str, tuple[int | str, ...]]] = {
