@@ -212,26 +212,33 @@ void AmxIntPanel(const TileCall& call, const PackedMatrix& w, int64_t panel, con
   if (p.groups > 0) Multiply<kUnsigned, 0>(p, 0);
   if (p.groups > 1) Multiply<kUnsigned, 1>(p, 1);
   if (p.groups > 2) Multiply<kUnsigned, 2>(p, 2);
-  for (int64_t g = 0; g < p.groups; ++g) {
-    switch (g % 4) {
-      case 0:
-        if (g + 3 < p.groups) Multiply<kUnsigned, 3>(p, g + 3);
-        ScaleTile<kUnsigned, 0>(p, g, dots[0], sum);
-        break;
-      case 1:
-        if (g + 3 < p.groups) Multiply<kUnsigned, 0>(p, g + 3);
-        ScaleTile<kUnsigned, 1>(p, g, dots[1], sum);
-        break;
-      case 2:
-        if (g + 3 < p.groups) Multiply<kUnsigned, 1>(p, g + 3);
-        ScaleTile<kUnsigned, 2>(p, g, dots[2], sum);
-        break;
-      default:
-        if (g + 3 < p.groups) Multiply<kUnsigned, 2>(p, g + 3);
-        ScaleTile<kUnsigned, 3>(p, g, dots[3], sum);
-        break;
-    }
+  int64_t g = 0;
+  for (; g + 7 <= p.groups; g += 4) {
+    Multiply<kUnsigned, 3>(p, g + 3);
+    ScaleTile<kUnsigned, 0>(p, g, dots[0], sum);
+    Multiply<kUnsigned, 0>(p, g + 4);
+    ScaleTile<kUnsigned, 1>(p, g + 1, dots[1], sum);
+    Multiply<kUnsigned, 1>(p, g + 5);
+    ScaleTile<kUnsigned, 2>(p, g + 2, dots[2], sum);
+    Multiply<kUnsigned, 2>(p, g + 6);
+    ScaleTile<kUnsigned, 3>(p, g + 3, dots[3], sum);
   }
+  // At most six groups are left, three of them already multiplied.
+  if (g < p.groups) {
+    if (g + 3 < p.groups) Multiply<kUnsigned, 3>(p, g + 3);
+    ScaleTile<kUnsigned, 0>(p, g, dots[0], sum);
+  }
+  if (g + 1 < p.groups) {
+    if (g + 4 < p.groups) Multiply<kUnsigned, 0>(p, g + 4);
+    ScaleTile<kUnsigned, 1>(p, g + 1, dots[1], sum);
+  }
+  if (g + 2 < p.groups) {
+    if (g + 5 < p.groups) Multiply<kUnsigned, 1>(p, g + 5);
+    ScaleTile<kUnsigned, 2>(p, g + 2, dots[2], sum);
+  }
+  if (g + 3 < p.groups) ScaleTile<kUnsigned, 3>(p, g + 3, dots[3], sum);
+  if (g + 4 < p.groups) ScaleTile<kUnsigned, 0>(p, g + 4, dots[0], sum);
+  if (g + 5 < p.groups) ScaleTile<kUnsigned, 1>(p, g + 5, dots[1], sum);
 #pragma GCC unroll 16
   for (int r = 0; r < kAmxRows; ++r) Store(out + r * kPanel, sum[r]);
 }
