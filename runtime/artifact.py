@@ -247,6 +247,10 @@ class Artifact:
             found.append((strings[start : start + size].decode(), int(record["bytes"])))
         return found
 
+    def table(self, name: str) -> np.ndarray[Any, Any]:
+        """The records of one of the program's tables."""
+        return np.frombuffer(self._segment(name), RECORDS[name])
+
     def _segment(self, name: str) -> bytes:
         segment = self._segments[SEGMENTS.index(name)]
         kinds = {**RECORDS, "files": FILE}

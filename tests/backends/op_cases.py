@@ -539,6 +539,11 @@ def _quantized() -> Iterator[Case]:
                 yield Case("dequantize", (weight,), attrs, note, (), _rows, (ids,))
                 yield Case("quantized_gather", (weight, ids), attrs, note)
                 yield Case("dequantize", (weight,), attrs, f"linear {note}", (), _times, (x,))
+            experts = Quant("f32[3, 24, 64]", bits, 32, symmetric)
+            rows, chosen = In("f32[batch, seq, 2, 64]"), In("i64[batch, seq, 2]", 0, 2)
+            attrs = {"group": 32, "size": 64}
+            more = (rows, chosen)
+            yield Case("dequantize", (experts,), attrs, f"experts {kind}", (), _chosen, more)
             for terms in (1, 2):
                 attrs = {"group": 32, "terms": terms}
                 for width in (64, 50):
@@ -550,11 +555,7 @@ def _quantized() -> Iterator[Case]:
                     yield Case("quantized_linear", biased, attrs, f"{note} bias")
                 yield Case(
                     "quantized_grouped_linear",
-                    (
-                        In("f32[batch, seq, 2, 64]"),
-                        Quant("f32[3, 24, 64]", bits, 32, symmetric),
-                        In("i64[batch, seq, 2]", 0, 2),
-                    ),
+                    (rows, experts, chosen, Par("f32[3, 24]")),
                     attrs,
                     f"{kind} in {terms}",
                 )
@@ -562,6 +563,10 @@ def _quantized() -> Iterator[Case]:
     yield _case("quantize_activation", "f32[batch, seq, 50]", group=32, note="padded")
     yield _case("quantize_activation", In("f32[3, 64]", 0, 0), group=32, note="zeros")
     yield _case("round_to_int8", "f32[batch, 2, seq, 8]")
+
+
+def _chosen(weight: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+    return ops.grouped_linear(x, weight, indices)  # type: ignore[no-any-return]
 
 
 def _rows(weight: Tensor, ids: Tensor) -> Tensor:
