@@ -12,6 +12,8 @@ from smelt.ir.primitives.elementwise import cos as cosine
 from smelt.ir.primitives.elementwise import sin as sine
 from smelt.ir.primitives.leaves import arange
 from smelt.ir.primitives.matrix import matmul
+from smelt.ir.primitives.rules import is_rank
+from smelt.ir.primitives.rules import is_rank
 from smelt.ir.primitives.shape import concat, expand, permute, reshape, slice
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
@@ -90,6 +92,10 @@ def attention(
     and window align query and key at their ends: query i sees key j when 0 ≤ (seq - i) - (keys - j)
     (causal) and that distance < window.
     """
+    for name, tensor in (("queries", q), ("keys", k), ("values", v)):
+        is_rank(tensor, 4, name)
+    for x, what in ((q, "q"), (k, "k"), (v, "v")):
+        is_rank(x, 4, what)
     batch, heads, seq, _ = q.shape
     kv_heads, keys = k.shape[1], k.shape[2]
     if not isinstance(heads, int) or not isinstance(kv_heads, int) or heads % kv_heads:
