@@ -13,7 +13,6 @@ from smelt.ir.primitives.elementwise import sin as sine
 from smelt.ir.primitives.leaves import arange
 from smelt.ir.primitives.matrix import matmul
 from smelt.ir.primitives.rules import is_rank
-from smelt.ir.primitives.rules import is_rank
 from smelt.ir.primitives.shape import concat, expand, permute, reshape, slice
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType

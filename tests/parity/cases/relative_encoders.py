@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.parity.cases.bert_like import BASE, CAUSAL, PLAIN, family
 
 DEBERTA = family(
@@ -169,7 +171,7 @@ MODERNBERT = family(
     MODERN_BASE,
 )
 
-ROTARY = {
+ROTARY: dict[str, dict[str, Any]] = {
     "plain": {"pad_token_id": 0},
     "odd": {
         "num_attention_heads": 7,
