@@ -93,8 +93,6 @@ def attention(
     """
     for name, tensor in (("queries", q), ("keys", k), ("values", v)):
         is_rank(tensor, 4, name)
-    for x, what in ((q, "q"), (k, "k"), (v, "v")):
-        is_rank(x, 4, what)
     batch, heads, seq, _ = q.shape
     kv_heads, keys = k.shape[1], k.shape[2]
     if not isinstance(heads, int) or not isinstance(kv_heads, int) or heads % kv_heads:
