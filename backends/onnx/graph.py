@@ -10,7 +10,7 @@ import numpy as np
 
 from smelt.backends.onnx.dtypes import onnx_dtype
 from smelt.backends.onnx.value import Value
-from smelt.backends.onnx.weights_file import Stored, WeightsFile
+from smelt.backends.onnx.weights_file import Stored, View, WeightsFile
 from smelt.errors import UnsupportedError
 from smelt.ir.dims import Dim, FloorDiv, Size, evaluate
 from smelt.ir.materialize import Weights
@@ -149,16 +149,16 @@ class Graph:
         value: Value,
         form: str = "",
         change: Callable[[Array], Stored] | None = None,
-        view: tuple[str, tuple[int, ...]] | None = None,
+        view: View | None = None,
     ) -> Value:
         """A weight as an initializer: under its own name, or changed, under ``name.form``.
 
-        With a ``view``, under that ending and in that shape; the bytes are those of the form.
+        With a ``view``, what that takes of the form's bytes, under its own ending.
         """
         leaf = value.node
         assert leaf is not None
         stored = leaf.attr("name") + (f".{form}" if form else "")
-        name = stored if view is None else f"{leaf.attr('name')}.{view[0]}"
+        name = stored if view is None else f"{leaf.attr('name')}.{view.ending}"
         if name in self.initializers:
             return Value(made=self.initializers[name])
 
@@ -170,7 +170,7 @@ class Graph:
 
         tensor = self.file.add(stored, make)
         if view is not None:
-            tensor = self.file.view(stored, name, view[1])
+            tensor = self.file.view(stored, name, view)
         return self._initializer(name, tensor)
 
     def transposed(self, value: Value) -> Value:

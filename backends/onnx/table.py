@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from smelt.backends.onnx.contrib import attention, heads
+from smelt.backends.onnx.contrib import attention, experts, heads
 from smelt.backends.onnx.contrib import matrix as contrib_matrix
 from smelt.backends.onnx.contrib import norms as contrib_norms
 from smelt.backends.onnx.contrib import quantized as contrib_quantized
@@ -44,6 +44,7 @@ _CONTRIB: tuple[Rows, ...] = (
     contrib_norms.ROWS,
     contrib_quantized.ROWS,
     contrib_matrix.ROWS,
+    experts.ROWS,
 )
 
 #: Tables of each dialect; of several rows for an op, the first that accepts the node is taken.

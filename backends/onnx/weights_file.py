@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -23,6 +24,15 @@ class Stored:
     data: Array
     dtype: Any
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """Bytes of a stored tensor as one of this shape, after ``part`` others of the same shape."""
+
+    ending: str
+    shape: tuple[int, ...]
+    part: int = 0
 
 
 class WeightsFile:
@@ -54,10 +64,13 @@ class WeightsFile:
             self._tensors[name] = self._write(name, make())
         return self._tensors[name]
 
-    def view(self, stored: str, name: str, shape: tuple[int, ...]) -> Any:
-        """A tensor of another name and shape over the bytes of one that is stored."""
+    def view(self, stored: str, name: str, view: View) -> Any:
+        """A tensor of another name over some bytes of one that is stored."""
         tensor = self._tensors[stored]
-        return self._tensor(name, tensor.offset, tensor.length, tensor.dtype, shape)
+        length = prod(view.shape) * int(tensor.dtype.itemsize)
+        offset = tensor.offset + view.part * length
+        assert offset + length <= tensor.offset + tensor.length
+        return self._tensor(name, offset, length, tensor.dtype, view.shape)
 
     def _write(self, name: str, stored: Stored) -> Any:
         assert self._file is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smelt.backends.onnx.codes import Codes, are_stored
 from smelt.backends.onnx.contrib.packing import Part, fits_block, halves, whole
+from smelt.backends.onnx.contrib.rounding import stacked_terms
 from smelt.backends.onnx.graph import Graph
 from smelt.backends.onnx.row import Row, Rows
 from smelt.backends.onnx.value import Value
@@ -13,7 +14,8 @@ from smelt.ir.types import DType
 FLOATS, INT8 = 0, 4  # accuracy levels: what activations are multiplied as
 
 
-def _times(g: Graph, x: Value, q: Codes, part: Part, bias: Value | None, accuracy: int) -> Value:
+def times(g: Graph, x: Value, q: Codes, part: Part, bias: Value | None, accuracy: int) -> Value:
+    """x times a part of a matrix transposed, whose factor x has already."""
     return g.op(
         "com.microsoft.MatMulNBits",
         x,
@@ -23,7 +25,7 @@ def _times(g: Graph, x: Value, q: Codes, part: Part, bias: Value | None, accurac
         None,
         bias,
         K=q.size,
-        N=q.scales.shape[0],
+        N=q.scales.shape[-2],
         bits=part.bits,
         block_size=q.group,
         accuracy_level=accuracy,
@@ -44,10 +46,15 @@ def _fits_linear(node: Tensor) -> bool:
 def _linear(g: Graph, x: Value, weight: Value, bias: Value | None) -> Value:
     q = Codes.of(g, weight)
     if q.bits == 4:
-        return _times(g, x, q, whole(g, q, blocked=True), bias, FLOATS)
+        return times(g, x, q, whole(g, q, blocked=True), bias, FLOATS)
     high, low = halves(g, q, blocked=True)
-    raised = g.op("Mul", x, g.number(high.factor, DType.F32))
-    return g.op("Add", _times(g, raised, q, high, None, FLOATS), _times(g, x, q, low, bias, FLOATS))
+    above = times(g, raised(g, x, high), q, high, None, FLOATS)
+    return g.op("Add", above, times(g, x, q, low, bias, FLOATS))
+
+
+def raised(g: Graph, x: Value, part: Part) -> Value:
+    """x times what the part counts for."""
+    return x if part.factor == 1 else g.op("Mul", x, g.number(part.factor, DType.F32))
 
 
 def _fits_gather(node: Tensor) -> bool:
@@ -117,38 +124,11 @@ def _integer_linear(
     q = Codes(g, codes, scales, zeros, group, size)
     part = whole(g, q, blocked=True)
     if terms == 1:
-        return _times(g, x, q, part, bias, INT8)
+        return times(g, x, q, part, bias, INT8)
     # The kernel rounds each row of its input; one row a term, so the weights are read once.
-    each = _times(g, _terms(g, x, group, terms), q, part, None, INT8)
+    each = times(g, stacked_terms(g, x, group, terms), q, part, None, INT8)
     y = g.op("ReduceSum", each, g.ints(0), keepdims=0)
     return y if bias is None else g.op("Add", y, bias)
-
-
-def _terms(g: Graph, x: Value, group: int, terms: int) -> Value:
-    """x [...] as [terms, ...] whose sum it is; all but the last are int8 codes times a scale."""
-    size = x.shape[-1]
-    assert isinstance(size, int)
-    extra = -size % group
-    padded, last = (*x.shape[:-1], size + extra), g.ints(x.rank - 1)
-    apart = (*x.shape[:-1], (size + extra) // group, group)
-    wide = x
-    if extra:
-        wide = g.op("Pad", x, g.ints(0, extra), g.number(0, DType.F32), last)
-    rest = g.reshape(wide, apart, padded)
-    found: list[Value] = []
-    limit = g.number(127, DType.F32)
-    for _ in range(terms - 1):
-        peak = g.op("ReduceMax", g.op("Abs", rest), g.ints(x.rank), keepdims=1)
-        # Nothing is divided by zero; what is smaller stays for the next term.
-        some = g.op("Max", peak, g.number(1e-30, DType.F32))
-        codes = g.op("Round", g.op("Mul", rest, g.op("Div", limit, some)))
-        found.append(g.op("Mul", codes, g.op("Div", peak, limit)))
-        rest = g.op("Sub", rest, found[-1])
-    rows = [g.op("Unsqueeze", g.reshape(t, padded, apart), g.ints(0)) for t in (*found, rest)]
-    whole_rows = g.op("Concat", *rows, axis=0)
-    if not extra:
-        return whole_rows
-    return g.op("Slice", whole_rows, g.ints(0), g.ints(size), g.ints(x.rank))
 
 
 ROWS: Rows = {
