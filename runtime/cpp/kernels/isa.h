@@ -21,7 +21,8 @@ static inline int64_t CeilDiv(int64_t x, int64_t by) { return (x + by - 1) / by;
 //     kF32, kBf16 (rounded): f32 [C][height]
 //     kInt8: quads of int8 [C/4][height], f32 scale [G][height], int32 start [G][height]
 //   height kAmxRows: rows one after another
-//     kBf16: bf16 [height][C up to 32];  kInt8: int8 [height][C], f32 scale [G][height], int32 start [G][height]
+//     kBf16: bf16 [height][C up to 32];  kF32: three such planes, x = their sum
+//     kInt8: int8 [height][C], f32 scale [G][height], int32 start [G][height]
 // start is what the accumulator begins with when the zero point is constant, else the sum of the group's codes.
 struct TileInput {
   const PackedMatrix* w;
@@ -58,7 +59,7 @@ static inline int64_t TermBytes(const PackedShape& w, int64_t padded_cols, int h
 
 static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
   if (IsInt(input)) return Terms(input) * TermBytes(w, padded_cols, height);
-  if (height == kAmxRows) return RoundUp(padded_cols, 32) * 2 * height;
+  if (height == kAmxRows) return RoundUp(padded_cols, 32) * 2 * height * (input == Input::kF32 ? 3 : 1);
   return RoundUp(padded_cols * 4 * height, 64);
 }
 
@@ -120,7 +121,7 @@ static inline KeyRange KeysOf(const AttentionArgs& a, int64_t i) {
 }
 
 struct KernelTable {
-  int (*tile_height)(Input input, int64_t rows);
+  int (*tile_height)(Format format, Input input, int64_t rows);
   // Only where tiles of weights are prepared: bytes for one panel (0: it is read as it lies), the preparation, and what
   // a thread does before and after it computes.
   int64_t (*unpack_bytes)(const PackedShape& w, int64_t padded_cols, Input input, int height);

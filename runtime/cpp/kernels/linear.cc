@@ -6,6 +6,7 @@ namespace {
 
 constexpr int64_t kTaskBytes = 64 << 10;    // weights of a decode task: microseconds of memory time
 constexpr int64_t kInlineBytes = 32 << 10;  // below this much weight, waking others costs more than it saves
+constexpr int64_t kReuseBytes = 1 << 20;    // of inputs that stay in the second level cache
 constexpr int64_t kPrefillPanels = 8;       // weights of a prefill task stay in the first or second level cache
 
 int64_t PanelBytes(const PackedMatrix& w) {
@@ -68,7 +69,7 @@ int64_t PanelsPerTask(const Exec& exec, const LinearArgs& a, int64_t panels, int
 size_t LinearScratchBytes(const Exec& exec, const PackedShape& w, Input input, int64_t rows) {
   const KernelTable& table = TableOf(exec.isa);
   const int64_t padded = LayoutOf(w).padded_cols;
-  const int height = table.tile_height(input, rows);
+  const int height = table.tile_height(w.format, input, rows);
   return static_cast<size_t>(TileBytes(w, padded, input, height) * CeilDiv(rows, height) +
                              exec.threads() * RoomBytes(table, w, padded, input, height));
 }
@@ -76,7 +77,7 @@ size_t LinearScratchBytes(const Exec& exec, const PackedShape& w, Input input, i
 void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
   if (a.rows == 0 || a.w.shape.rows == 0) return;
   const KernelTable& table = TableOf(exec.isa);
-  const int height = table.tile_height(a.input, a.rows);
+  const int height = table.tile_height(a.w.shape.format, a.input, a.rows);
   const int64_t tiles = CeilDiv(a.rows, height);
   const int64_t tile_bytes = TileBytes(a.w.shape, a.w.padded_cols, a.input, height);
   uint8_t* packed = static_cast<uint8_t*>(scratch);
@@ -94,7 +95,10 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
   const int64_t panels = CeilDiv(a.w.shape.rows, kPanel);
   const int64_t panel_step = PanelsPerTask(exec, a, panels, tiles), panel_tasks = CeilDiv(panels, panel_step);
   // A prefill task takes several tiles over the same panels: enough to reuse them from cache, few enough to share out.
-  const int64_t tile_step = tiles <= 2 * exec.threads() ? 1 : CeilDiv(tiles, 2 * exec.threads());
+  // Where a panel must first be prepared, as many tiles as the second level cache holds of them share the work.
+  const int64_t reuse = room > 0 ? (kReuseBytes / tile_bytes > 8 ? kReuseBytes / tile_bytes : 8) : 1;
+  const int64_t spread = tiles <= 2 * exec.threads() ? 1 : CeilDiv(tiles, 2 * exec.threads());
+  const int64_t tile_step = spread > reuse ? spread : reuse < tiles ? reuse : tiles;
   const int64_t tile_tasks = CeilDiv(tiles, tile_step);
   ParallelFor(exec.pool, panel_tasks * tile_tasks, [&](int64_t task, int thread) {
     const int64_t panel = task / tile_tasks * panel_step, first = task % tile_tasks * tile_step;
@@ -141,8 +145,8 @@ GroupedScratch Carve(void* scratch, int64_t rows, int64_t count) {
 }
 
 // One token has a few rows of different experts, each best read as a single row.
-int GroupedHeight(const KernelTable& table, Input input, int64_t rows, int64_t count) {
-  return rows <= count && rows < kTileRows ? 1 : table.tile_height(input, rows == 1 ? 2 : rows);
+int GroupedHeight(const KernelTable& table, Format format, Input input, int64_t rows, int64_t count) {
+  return rows <= count && rows < kTileRows ? 1 : table.tile_height(format, input, rows == 1 ? 2 : rows);
 }
 
 // The tiles that `rows` rows can fill at most: every expert may leave one tile partly empty.
@@ -188,7 +192,7 @@ int64_t SortRows(const GroupedLinearArgs& g, int height, GroupedScratch& s) {
 size_t GroupedLinearScratchBytes(const Exec& exec, const PackedShape& w, Input input, int64_t rows, int64_t count) {
   const KernelTable& table = TableOf(exec.isa);
   const int64_t padded = LayoutOf(w).padded_cols;
-  const int height = GroupedHeight(table, input, rows, count);
+  const int height = GroupedHeight(table, w.format, input, rows, count);
   const int64_t tiles = TileBytes(w, padded, input, height) * MostSegments(rows, count, height);
   return static_cast<size_t>(RoundUp(rows * 4, 64) + RoundUp((count + 1) * 4, 64) +
                              RoundUp(rows * static_cast<int64_t>(sizeof(Segment)), 64) + tiles +
@@ -198,7 +202,7 @@ size_t GroupedLinearScratchBytes(const Exec& exec, const PackedShape& w, Input i
 void GroupedLinear(const Exec& exec, const GroupedLinearArgs& g, void* scratch) {
   const LinearArgs& a = g.linear;
   const KernelTable& table = TableOf(exec.isa);
-  const int height = GroupedHeight(table, a.input, a.rows, g.count);
+  const int height = GroupedHeight(table, a.w.shape.format, a.input, a.rows, g.count);
   GroupedScratch s = Carve(scratch, a.rows, g.count);
   const int64_t segments = SortRows(g, height, s);
   const int64_t tile_bytes = TileBytes(a.w.shape, a.w.padded_cols, a.input, height);

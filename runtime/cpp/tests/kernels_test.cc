@@ -129,7 +129,7 @@ void TestLinears(Random& random) {
   const int64_t outs[] = {1, 16, 37, 80}, depths[] = {3, 16, 66, 160, 200};
   int turn = 0;
   for (int format = 0; format < 5; ++format) {
-    for (int64_t rows : {1, 2, 5, 12, 13, 31}) {
+    for (int64_t rows : {1, 2, 5, 12, 13, 31, 45}) {
       for (int64_t O : outs) {
         for (int64_t K : depths) {
           ++turn;
@@ -247,7 +247,7 @@ void TestEmbedding(Random& random) {
 }
 
 void TestGrouped(Random& random) {
-  for (int64_t rows : {1, 4, 6, 40}) {
+  for (int64_t rows : {1, 4, 6, 40, 90}) {
     for (int format : {0, 2, 3, 4}) {
       const int64_t count = 5, K = 70, O = 21, tokens = (rows + 1) / 2;
       const PackedShape shape = {static_cast<Format>(format), true, format >= 3 ? 32 : 0, O, K};

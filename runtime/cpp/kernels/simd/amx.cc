@@ -1,7 +1,7 @@
 // Prefill on AMX: tiles of 16 input rows x 16 output rows. A packed panel is already the shape that AMX wants of its
 // second operand ([K/4][16][4] bytes, [K/2][16][2] bf16), so weights need at most the unpacking of nibbles and zeros.
 //
-// Integers: one tile of exact sums a group, scaled and added in AVX-512 registers in the same order as everywhere else.
+// Here the choice, and integers: one tile of exact sums a group, scaled and added in AVX-512 registers in the same order as everywhere else.
 #include <immintrin.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -9,7 +9,7 @@
 #endif
 
 #include "amx.h"
-#include "linear.h"
+#include "amx_tiles.h"
 
 namespace smelt {
 
@@ -26,8 +26,8 @@ bool GrantAmx() {
 namespace avx512 {
 namespace {
 
-constexpr int64_t kFewRows = 8;  // up to here the AVX-512 kernels waste less
-constexpr int64_t kBf16Step = 32;
+constexpr int64_t kFewRows = 8;    // up to here the AVX-512 kernels waste less,
+constexpr int64_t kSplitRows = 32; // or up to here, where panels must be split into bf16 first
 
 // Columns of one tile product: all of a group, or an even share of at most 64.
 int64_t StepOf(int64_t group) {
@@ -42,21 +42,57 @@ bool StaysUnsigned(const PackedMatrix& w) { return w.shape.format == Format::kIn
 
 }  // namespace
 
-int AmxHeight(Input input, int64_t rows) {
-  return input == Input::kF32 || rows <= kFewRows ? TileHeight(input, rows) : kAmxRows;
+int AmxHeight(Format format, Input input, int64_t rows) {
+  const bool split = input == Input::kF32 && format != Format::kBf16;
+  return rows <= (split ? kSplitRows : kFewRows) ? TileHeight(format, input, rows) : kAmxRows;
 }
 
-int64_t AmxUnpackBytes(const PackedShape&, int64_t padded_cols, Input input, int height) {
-  return height == kAmxRows && IsInt(input) ? padded_cols * kPanel : 0;
+int64_t AmxUnpackBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
+  if (height != kAmxRows) return 0;
+  return IsInt(input) ? padded_cols * kPanel : SplitBytes(w.format, padded_cols);
 }
+
+// Tiles 0-3: sums. 4, 5: inputs and weights of integers. 4-6 and 7: the same of bf16.
+void AmxEnter(const PackedMatrix& w, Input input, int height) {
+  if (height != kAmxRows) return;
+  TileConfig config;
+  for (int tile = 0; tile < 8; ++tile) config.Set(tile, kAmxRows, 64);
+  if (IsInt(input)) {
+    const int64_t step = StepOf(w.shape.group);
+    config.Set(4, kAmxRows, step);
+    config.Set(5, step / 4, 64);
+  }
+  asm volatile("ldtilecfg %0" : : "m"(config));
+}
+
+void AmxLeave(int height) {
+  if (height == kAmxRows) _tile_release();
+}
+
+void AmxPackTile(const TileInput& in) {
+  if (in.height != kAmxRows) return PackTile(in);
+  const PackedShape& shape = in.w->shape;
+  const int64_t padded = in.w->padded_cols;
+  if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
+  if (!IsInt(in.input)) return SplitTile(in);
+  const int64_t groups = padded / shape.group;
+  int8_t* q = static_cast<int8_t*>(in.tile);
+  float* scale = reinterpret_cast<float*>(q + padded * kAmxRows);
+  int32_t* sums = reinterpret_cast<int32_t*>(scale + groups * kAmxRows);
+  for (int r = 0; r < in.count; ++r) {
+    QuantizeTerms(in.x[r], shape.cols, shape.group, {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1},
+                  Terms(in.input), TermBytes(shape, padded, kAmxRows));
+  }
+}
+
+namespace {
 
 // A panel as bytes [C/4][16][4]: code - zero, or the code where that does not fit.
-void AmxUnpack(const PackedMatrix& w, Input, int64_t panel, void* out) {
+void UnpackCodes(const PackedMatrix& w, int64_t panel, uint8_t* p) {
   const int64_t group = w.shape.group, groups = w.padded_cols / group;
   const bool four = w.shape.format == Format::kInt4;
   const uint8_t* codes = w.codes + panel * w.padded_cols * (four ? 8 : 16);
   const uint8_t* zeros = w.zeros != nullptr ? w.zeros + panel * groups * kPanel : nullptr;
-  uint8_t* p = static_cast<uint8_t*>(out);
   __m512i zero = _mm512_set1_epi8(StaysUnsigned(w) ? 0 : four ? 8 : -128);
   for (int64_t g = 0; g < groups; ++g) {
     if (four && zeros != nullptr) {
@@ -74,86 +110,6 @@ void AmxUnpack(const PackedMatrix& w, Input, int64_t panel, void* out) {
       }
     }
   }
-}
-
-namespace {
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-  void Set(int tile, int64_t count, int64_t bytes) {
-    rows[tile] = static_cast<uint8_t>(count);
-    row_bytes[tile] = static_cast<uint16_t>(bytes);
-  }
-};
-
-}  // namespace
-
-// Tiles 0-3: sums. 4, 5: inputs and weights; 6, 7: the same for the last, shorter step of bf16.
-void AmxEnter(const PackedMatrix& w, Input input, int height) {
-  if (height != kAmxRows) return;
-  TileConfig config;
-  for (int tile = 0; tile < 4; ++tile) config.Set(tile, kAmxRows, 64);
-  const int64_t step = IsInt(input) ? StepOf(w.shape.group) : 2 * kBf16Step;
-  config.Set(4, kAmxRows, step);
-  config.Set(5, step / 4, 64);
-  const int64_t rest = IsInt(input) ? 0 : w.padded_cols % kBf16Step;
-  if (rest > 0) {
-    config.Set(6, kAmxRows, rest * 2);
-    config.Set(7, rest / 2, 64);
-  }
-  asm volatile("ldtilecfg %0" : : "m"(config));
-}
-
-void AmxLeave(int height) {
-  if (height == kAmxRows) _tile_release();
-}
-
-void AmxPackTile(const TileInput& in) {
-  if (in.height != kAmxRows) return PackTile(in);
-  const PackedShape& shape = in.w->shape;
-  const int64_t cols = shape.cols, padded = in.w->padded_cols;
-  if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
-  if (in.input == Input::kBf16) {
-    uint16_t* tile = static_cast<uint16_t*>(in.tile);
-    const int64_t stride = RoundUp(padded, kBf16Step);
-    for (int r = 0; r < in.count; ++r) {
-      for (int64_t k = 0; k < stride; k += 16) {
-        const Vf x = k < cols ? LoadN(in.x[r] + k, cols - k) : Zero();
-        StoreU16(tile + r * stride + k, ToBf16(x));
-      }
-    }
-    return;
-  }
-  const int64_t groups = padded / shape.group;
-  int8_t* q = static_cast<int8_t*>(in.tile);
-  float* scale = reinterpret_cast<float*>(q + padded * kAmxRows);
-  int32_t* sums = reinterpret_cast<int32_t*>(scale + groups * kAmxRows);
-  for (int r = 0; r < in.count; ++r) {
-    QuantizeTerms(in.x[r], cols, shape.group, {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1}, Terms(in.input),
-                  TermBytes(shape, padded, kAmxRows));
-  }
-}
-
-namespace {
-
-// Tile numbers must be constants in the instruction's text, which intrinsics cannot take from a template.
-template <int kTile> SMELT_INLINE void ZeroTile() { asm volatile("tilezero %%tmm%c0" : : "i"(kTile)); }
-template <int kTile> SMELT_INLINE void LoadTile(const void* p, int64_t stride) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(stride), "i"(kTile) : "memory");
-}
-template <int kTile> SMELT_INLINE void StoreTile(void* p) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(p), "r"(int64_t{64}), "i"(kTile) : "memory");
-}
-template <int kSum, int kIn, int kWeight> SMELT_INLINE void MultiplySigned() {
-  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kIn), "i"(kWeight));
-}
-template <int kSum, int kIn, int kWeight> SMELT_INLINE void MultiplyUnsigned() {  // weights unsigned
-  asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kIn), "i"(kWeight));
-}
-template <int kSum, int kIn, int kWeight> SMELT_INLINE void MultiplyBf16() {
-  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSum), "i"(kIn), "i"(kWeight));
 }
 
 struct IntPanel {
@@ -245,6 +201,11 @@ void AmxIntPanel(const TileCall& call, const PackedMatrix& w, int64_t panel, con
 
 }  // namespace
 
+void AmxUnpack(const PackedMatrix& w, Input input, int64_t panel, void* out) {
+  if (IsInt(input)) return UnpackCodes(w, panel, static_cast<uint8_t*>(out));
+  SplitPanel(w, panel, static_cast<uint8_t*>(out));
+}
+
 void AmxLinearInt(const TileCall& call) {
   if (call.height != kAmxRows) return LinearInt(call);
   const uint8_t* bytes = static_cast<const uint8_t*>(call.weights);
@@ -260,55 +221,6 @@ void AmxLinearInt(const TileCall& call) {
   run(*call.w, bytes, acc[0]);
   if (call.w2 != nullptr) run(*call.w2, bytes + call.w->padded_cols * kPanel, acc[1]);
   StorePanel(call, call.panel_first, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
-}
-
-namespace {
-
-// kPanels neighbouring panels share the tile of inputs; out[panel][16][16].
-template <int kPanels> void AmxBf16Panels(const TileCall& call, const PackedMatrix& w, int64_t panel, float* out) {
-  const int64_t padded = w.padded_cols, stride = RoundUp(padded, kBf16Step) * 2, bytes = padded * kPanel * 2;
-  const uint8_t* x = static_cast<const uint8_t*>(call.tile);
-  const uint8_t* codes = w.codes + panel * bytes;
-  ZeroTile<0>();
-  ZeroTile<1>();
-  int64_t k = 0;
-  for (; k + kBf16Step <= padded; k += kBf16Step) {
-    LoadTile<4>(x + k * 2, stride);
-    LoadTile<5>(codes + k * kPanel * 2, 64);
-    MultiplyBf16<0, 4, 5>();
-    if constexpr (kPanels == 2) {
-      LoadTile<5>(codes + bytes + k * kPanel * 2, 64);
-      MultiplyBf16<1, 4, 5>();
-    }
-  }
-  if (k < padded) {
-    LoadTile<6>(x + k * 2, stride);
-    LoadTile<7>(codes + k * kPanel * 2, 64);
-    MultiplyBf16<0, 6, 7>();
-    if constexpr (kPanels == 2) {
-      LoadTile<7>(codes + bytes + k * kPanel * 2, 64);
-      MultiplyBf16<1, 6, 7>();
-    }
-  }
-  StoreTile<0>(out);
-  if constexpr (kPanels == 2) StoreTile<1>(out + kAmxRows * kPanel);
-}
-
-}  // namespace
-
-void AmxLinearFloat(const TileCall& call) {
-  if (call.height != kAmxRows) return LinearFloat(call);
-  alignas(64) float acc[2][2 * kAmxRows * kPanel];
-  for (int64_t panel = call.panel_first; panel < call.panel_last;) {
-    const int panels = panel + 2 <= call.panel_last ? 2 : 1;
-    const auto kernel = panels == 2 ? AmxBf16Panels<2> : AmxBf16Panels<1>;
-    kernel(call, *call.w, panel, acc[0]);
-    if (call.w2 != nullptr) kernel(call, *call.w2, panel, acc[1]);
-    for (int p = 0; p < panels; ++p, ++panel) {
-      const int at = p * kAmxRows * kPanel;
-      StorePanel(call, panel, acc[0] + at, call.w2 != nullptr ? acc[1] + at : nullptr);
-    }
-  }
 }
 
 }  // namespace avx512

@@ -8,7 +8,7 @@
 namespace smelt {
 namespace SMELT_ISA_NS {
 
-int TileHeight(Input input, int64_t rows);
+int TileHeight(Format format, Input input, int64_t rows);
 int64_t UnpackBytes(const PackedShape& w, int64_t padded_cols, Input input, int height);
 void Unpack(const PackedMatrix& w, Input input, int64_t panel, void* out);
 void Enter(const PackedMatrix& w, Input input, int height);
