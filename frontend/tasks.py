@@ -119,7 +119,10 @@ _ALL = (
     ),
     _single("next_sentence_prediction", _ENCODER, ("logits",), "ForNextSentencePrediction"),
     _single("multiple_choice", _CHOICES, ("logits",), "ForMultipleChoice"),
-    _double("seq2seq_lm", _TEXT_SOURCE, _TEXT_TARGET, "logits", "ForConditionalGeneration"),
+    _double(
+        *("seq2seq_lm", _TEXT_SOURCE, _TEXT_TARGET, "logits"),
+        *("ForConditionalGeneration", "MTModel"),
+    ),
     _double("seq2seq_features", _TEXT_SOURCE, _TEXT_TARGET, "last_hidden_state", "Model"),
     _double("speech_seq2seq", _SPEECH_SOURCE, _SPEECH_TARGET, "logits", "ForConditionalGeneration"),
     _double("speech_features", _SPEECH_SOURCE, _SPEECH_TARGET, "last_hidden_state", "Model"),

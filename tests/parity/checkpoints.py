@@ -65,6 +65,8 @@ def randomize(model: Any) -> None:
 
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue  # a table that is computed and that a checkpoint may lack
             if parameter.dim() >= 2 and not name.endswith("A_log"):
                 fan = parameter[0].numel() if parameter.dim() != 3 else parameter.shape[-1]
                 parameter.copy_(torch.randn_like(parameter) * GAIN * fan**-0.5)
