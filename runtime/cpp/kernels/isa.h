@@ -8,21 +8,22 @@ namespace smelt {
 
 constexpr int kPanel = 16;      // output rows of a packed panel
 constexpr int kTileRows = 12;   // input rows of a prefill tile
-constexpr int kAmxRows = 16;    // of an AMX tile
+constexpr int kAmxRows = 16;    // of an AMX tile, and of a tile of quantized inputs for it
+constexpr int kAmxPair = 32;    // of a tile of float inputs for it: two of its own
+constexpr int kUnpackPanels = 2; // panels of weights that are prepared together
 constexpr int kKeyTile = 64;    // keys of an attention tile
 constexpr int kGemmPanel = 64;  // columns of a packed plain-matrix panel
 
 static inline int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 static inline int64_t CeilDiv(int64_t x, int64_t by) { return (x + by - 1) / by; }
 
-// Input rows in the order in which the linear kernels read them: `height` rows (1, kTileRows or kAmxRows), those past
+// Input rows in the order in which the linear kernels read them: `height` rows (see tile_height), those past
 // `count` zero. C = padded_cols, G = C / group.
 //   height 1 and kTileRows: rows interleaved by 4-byte units
 //     kF32, kBf16 (rounded): f32 [C][height]
 //     kInt8: quads of int8 [C/4][height], f32 scale [G][height], int32 start [G][height]
-//   height kAmxRows: rows one after another
-//     kBf16: bf16 [height][C up to 32];  kF32: three such planes, x = their sum
-//     kInt8: int8 [height][C], f32 scale [G][height], int32 start [G][height]
+//   height kAmxRows: int8 [height][C], f32 scale [G][height], int32 start [G][height]
+//   height kAmxPair: bf16 [height][C up to 32]; for kF32 three such planes, x being their sum
 // start is what the accumulator begins with when the zero point is constant, else the sum of the group's codes.
 struct TileInput {
   const PackedMatrix* w;
@@ -46,7 +47,8 @@ struct TileCall {
   int64_t panel_first, panel_last;
   float* const* y;                // [count] rows
   const float* const* residual;   // [count] rows or null
-  const void* weights;            // what unpack made of panel_first (and, behind it, of w2's), or null
+  const uint8_t* weights;         // what unpack made of the panels from panel_first on, or null
+  const uint8_t* weights2;        // and of w2's
 };
 
 static inline bool IsInt(Input input) { return input == Input::kInt8 || input == Input::kInt8x2; }
@@ -59,7 +61,7 @@ static inline int64_t TermBytes(const PackedShape& w, int64_t padded_cols, int h
 
 static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
   if (IsInt(input)) return Terms(input) * TermBytes(w, padded_cols, height);
-  if (height == kAmxRows) return RoundUp(padded_cols, 32) * 2 * height * (input == Input::kF32 ? 3 : 1);
+  if (height == kAmxPair) return RoundUp(padded_cols, 32) * 2 * height * (input == Input::kF32 ? 3 : 1);
   return RoundUp(padded_cols * 4 * height, 64);
 }
 

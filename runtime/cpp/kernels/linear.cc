@@ -15,35 +15,38 @@ int64_t PanelBytes(const PackedMatrix& w) {
 }
 
 struct Rows {  // one tile's rows of x, y and residual
-  const float* x[kAmxRows];
-  float* y[kAmxRows];
-  const float* residual[kAmxRows];
+  const float* x[kAmxPair];
+  float* y[kAmxPair];
+  const float* residual[kAmxPair];
 };
 
 TileCall CallOf(const LinearArgs& a, int height, int count, const void* tile, Rows& rows) {
   return {&a.w, a.w2.codes != nullptr ? &a.w2 : nullptr, a.bias, a.bias2, a.act, a.input, height, count, tile, 0, 0,
-          rows.y, a.residual != nullptr ? rows.residual : nullptr, nullptr};
+          rows.y, a.residual != nullptr ? rows.residual : nullptr, nullptr, nullptr};
 }
 
-// Runs call_of(tile) over the panels [first, last) of every tile of [0, tiles). Where weights are prepared, each panel
-// is prepared once, into `room`, and then meets all tiles; elsewhere each tile meets all panels.
+// Runs call_of(tile) over the panels [first, last) of every tile of [0, tiles). Where weights are prepared, a few panels
+// are prepared once, into `room`, and then meet all tiles; elsewhere each tile meets all panels.
 template <typename CallOfTile>
 void Compute(const KernelTable& table, const LinearArgs& a, int height, int64_t first, int64_t last, int64_t tiles,
              uint8_t* room, const CallOfTile& call_of) {
   const auto run = IsInt(a.input) ? table.linear_int : table.linear_float;
   const int64_t bytes = table.unpack_bytes(a.w.shape, a.w.padded_cols, a.input, height);
+  uint8_t* room2 = room + kUnpackPanels * bytes;
+  const int64_t step = bytes > 0 ? kUnpackPanels : last - first;
   table.enter(a.w, a.input, height);
-  const int64_t step = bytes > 0 ? 1 : last - first;
   for (int64_t panel = first; panel < last; panel += step) {
-    if (bytes > 0) {
-      table.unpack(a.w, a.input, panel, room);
-      if (a.w2.codes != nullptr) table.unpack(a.w2, a.input, panel, room + bytes);
+    const int64_t end = panel + step < last ? panel + step : last;
+    for (int64_t i = panel; bytes > 0 && i < end; ++i) {
+      table.unpack(a.w, a.input, i, room + (i - panel) * bytes);
+      if (a.w2.codes != nullptr) table.unpack(a.w2, a.input, i, room2 + (i - panel) * bytes);
     }
     for (int64_t tile = 0; tile < tiles; ++tile) {
       call_of(tile, [&](TileCall call) {
         call.panel_first = panel;
-        call.panel_last = panel + step;
-        call.weights = bytes > 0 ? room : nullptr;
+        call.panel_last = end;
+        call.weights = room;
+        call.weights2 = room2;
         run(call);
       });
     }
@@ -52,7 +55,7 @@ void Compute(const KernelTable& table, const LinearArgs& a, int height, int64_t 
 }
 
 int64_t RoomBytes(const KernelTable& table, const PackedShape& w, int64_t padded, Input input, int height) {
-  return 2 * table.unpack_bytes(w, padded, input, height);  // and w2's
+  return 2 * kUnpackPanels * table.unpack_bytes(w, padded, input, height);  // and w2's
 }
 
 int64_t PanelsPerTask(const Exec& exec, const LinearArgs& a, int64_t panels, int64_t tiles) {
@@ -88,7 +91,7 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
     return static_cast<int>(left < height ? left : height);
   };
   ParallelFor(exec.pool, tiles, [&](int64_t tile, int) {
-    const float* x[kAmxRows];
+    const float* x[kAmxPair];
     for (int r = 0; r < count_of(tile); ++r) x[r] = a.x + (tile * height + r) * a.x_stride;
     table.pack_tile({&a.w, a.input, height, count_of(tile), x, packed + tile * tile_bytes});
   });
@@ -96,7 +99,7 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
   const int64_t panel_step = PanelsPerTask(exec, a, panels, tiles), panel_tasks = CeilDiv(panels, panel_step);
   // A prefill task takes several tiles over the same panels: enough to reuse them from cache, few enough to share out.
   // Where a panel must first be prepared, as many tiles as the second level cache holds of them share the work.
-  const int64_t reuse = room > 0 ? (kReuseBytes / tile_bytes > 8 ? kReuseBytes / tile_bytes : 8) : 1;
+  const int64_t reuse = room > 0 ? (kReuseBytes / tile_bytes > 4 ? kReuseBytes / tile_bytes : 4) : 1;
   const int64_t spread = tiles <= 2 * exec.threads() ? 1 : CeilDiv(tiles, 2 * exec.threads());
   const int64_t tile_step = spread > reuse ? spread : reuse < tiles ? reuse : tiles;
   const int64_t tile_tasks = CeilDiv(tiles, tile_step);
@@ -214,7 +217,7 @@ void GroupedLinear(const Exec& exec, const GroupedLinearArgs& g, void* scratch) 
   }
   ParallelFor(exec.pool, segments, [&](int64_t i, int) {
     const Segment& segment = s.segments[i];
-    const float* x[kAmxRows];
+    const float* x[kAmxPair];
     for (int r = 0; r < segment.count; ++r) {
       const int32_t row = s.order[segment.first + r];
       x[r] = a.x + (g.source != nullptr ? g.source[row] : row) * a.x_stride;

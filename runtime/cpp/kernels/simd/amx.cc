@@ -44,17 +44,18 @@ bool StaysUnsigned(const PackedMatrix& w) { return w.shape.format == Format::kIn
 
 int AmxHeight(Format format, Input input, int64_t rows) {
   const bool split = input == Input::kF32 && format != Format::kBf16;
-  return rows <= (split ? kSplitRows : kFewRows) ? TileHeight(format, input, rows) : kAmxRows;
+  if (rows <= (split ? kSplitRows : kFewRows)) return TileHeight(format, input, rows);
+  return IsInt(input) ? kAmxRows : kAmxPair;
 }
 
 int64_t AmxUnpackBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
-  if (height != kAmxRows) return 0;
+  if (height < kAmxRows) return 0;
   return IsInt(input) ? padded_cols * kPanel : SplitBytes(w.format, padded_cols);
 }
 
-// Tiles 0-3: sums. 4, 5: inputs and weights of integers. 4-6 and 7: the same of bf16.
+// Tiles 0-3: sums. 4, 5: inputs and weights of integers. 4, 5 and 6, 7: the same of bf16.
 void AmxEnter(const PackedMatrix& w, Input input, int height) {
-  if (height != kAmxRows) return;
+  if (height < kAmxRows) return;
   TileConfig config;
   for (int tile = 0; tile < 8; ++tile) config.Set(tile, kAmxRows, 64);
   if (IsInt(input)) {
@@ -66,11 +67,11 @@ void AmxEnter(const PackedMatrix& w, Input input, int height) {
 }
 
 void AmxLeave(int height) {
-  if (height == kAmxRows) _tile_release();
+  if (height >= kAmxRows) _tile_release();
 }
 
 void AmxPackTile(const TileInput& in) {
-  if (in.height != kAmxRows) return PackTile(in);
+  if (in.height < kAmxRows) return PackTile(in);
   const PackedShape& shape = in.w->shape;
   const int64_t padded = in.w->padded_cols;
   if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
@@ -207,20 +208,21 @@ void AmxUnpack(const PackedMatrix& w, Input input, int64_t panel, void* out) {
 }
 
 void AmxLinearInt(const TileCall& call) {
-  if (call.height != kAmxRows) return LinearInt(call);
-  const uint8_t* bytes = static_cast<const uint8_t*>(call.weights);
+  if (call.height < kAmxRows) return LinearInt(call);
   const auto kernel = StaysUnsigned(*call.w) ? AmxIntPanel<true> : AmxIntPanel<false>;
-  alignas(64) float acc[2][kAmxRows * kPanel];
-  const auto run = [&](const PackedMatrix& w, const uint8_t* panel_bytes, float* out) {
-    kernel(call, w, call.panel_first, panel_bytes, out);
-    if (Terms(call.input) == 1) return;
-    alignas(64) float more[kAmxRows * kPanel];
-    kernel(SecondTerm(call), w, call.panel_first, panel_bytes, more);
-    for (int r = 0; r < kAmxRows; ++r) Store(out + r * kPanel, Load(out + r * kPanel) + Load(more + r * kPanel));
-  };
-  run(*call.w, bytes, acc[0]);
-  if (call.w2 != nullptr) run(*call.w2, bytes + call.w->padded_cols * kPanel, acc[1]);
-  StorePanel(call, call.panel_first, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
+  alignas(64) float acc[2][kAmxRows * kPanel], more[kAmxRows * kPanel];
+  for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
+    const int64_t at = (panel - call.panel_first) * call.w->padded_cols * kPanel;
+    const auto run = [&](const PackedMatrix& w, const uint8_t* bytes, float* out) {
+      kernel(call, w, panel, bytes + at, out);
+      if (Terms(call.input) == 1) return;
+      kernel(SecondTerm(call), w, panel, bytes + at, more);
+      for (int r = 0; r < kAmxRows; ++r) Store(out + r * kPanel, Load(out + r * kPanel) + Load(more + r * kPanel));
+    };
+    run(*call.w, call.weights, acc[0]);
+    if (call.w2 != nullptr) run(*call.w2, call.weights2, acc[1]);
+    StorePanel(call, panel, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
+  }
 }
 
 }  // namespace avx512

@@ -53,86 +53,63 @@ template <Format kFormat> void SplitCodes(const PackedMatrix& w, int64_t panel, 
   Split<ReadCodes<kFormat, false>>(w, panel, out);
 }
 
-struct FloatPanel {
-  const uint8_t* x;  // [piece][16][C up to 32] bf16
+struct Operands {
+  const uint8_t* x[2];  // two tiles of 16 rows, [piece][16 of 32][C up to 32] bf16
   int64_t x_plane, x_stride;
-  const uint8_t* w[2];  // panels, [piece][C/2][16][2]
+  const uint8_t* w[2];  // two panels, [piece][C/2][16][2]
   int64_t w_plane;
 };
 
-// The products of one step of 32 columns. Successive products go to alternate tiles, which hides their latency.
-template <int kIn, int kWeight, int kPanels, int kTurn>
-SMELT_INLINE void Products(const FloatPanel& p, const uint8_t* const (&w)[2], int64_t k) {
-  const uint8_t* x = p.x + k * 2;
-  LoadTile<4>(x, p.x_stride);
-  if constexpr (kIn == 3) {
-    LoadTile<5>(x + p.x_plane, p.x_stride);
-    LoadTile<6>(x + 2 * p.x_plane, p.x_stride);
-  }
-  LoadTile<7>(w[0], 64);
-  MultiplyBf16<kTurn, 4, 7>();
-  if constexpr (kIn == 3) {
-    MultiplyBf16<1 - kTurn, 5, 7>();
-    MultiplyBf16<kTurn, 6, 7>();
-  }
-  if constexpr (kPanels == 2) {
-    LoadTile<7>(w[1], 64);
-    MultiplyBf16<2 + kTurn, 4, 7>();
-    if constexpr (kIn == 3) {
-      MultiplyBf16<3 - kTurn, 5, 7>();
-      MultiplyBf16<2 + kTurn, 6, 7>();
-    }
-  }
-  if constexpr (kWeight >= 2) {
-    LoadTile<7>(w[0] + p.w_plane, 64);
-    MultiplyBf16<2, 4, 7>();
-    MultiplyBf16<3, 5, 7>();
-  }
-  if constexpr (kWeight == 3) {
-    LoadTile<7>(w[0] + 2 * p.w_plane, 64);
-    MultiplyBf16<1 - kTurn, 4, 7>();
-  }
+// All products of a step of 32 columns, kRows x kPanels tiles of sums: each operand that is loaded serves two of them,
+// and four sums in turn hide the latency. Pieces i of x and j of w matter while i + j < 3.
+template <int kRows, int kPanels, int kIn, int kWeight, int kFirst = 0>
+SMELT_INLINE void Products(const Operands& p, int64_t k) {
+  constexpr int j = kFirst;
+  LoadTile<6>(p.w[0] + j * p.w_plane + k * kPanel * 2, 64);
+  if constexpr (kPanels == 2) LoadTile<7>(p.w[1] + j * p.w_plane + k * kPanel * 2, 64);
+  const auto multiply = [&](int64_t i) __attribute__((always_inline)) {
+    LoadTile<4>(p.x[0] + i * p.x_plane + k * 2, p.x_stride);
+    if constexpr (kRows == 2) LoadTile<5>(p.x[1] + i * p.x_plane + k * 2, p.x_stride);
+    MultiplyBf16<0, 4, 6>();
+    if constexpr (kRows == 2) MultiplyBf16<1, 5, 6>();
+    if constexpr (kPanels == 2) MultiplyBf16<2, 4, 7>();
+    if constexpr (kPanels == 2 && kRows == 2) MultiplyBf16<3, 5, 7>();
+  };
+  multiply(0);
+  if constexpr (kIn > 1 && j < 2) multiply(1);
+  if constexpr (kIn > 2 && j < 1) multiply(2);
+  if constexpr (j + 1 < kWeight) Products<kRows, kPanels, kIn, kWeight, kFirst + 1>(p, k);
 }
 
-// Split weights: one panel, whose smaller products use the second panel's tiles.
-template <int kIn, int kWeight, int kPanels>
-void Run(const FloatPanel& p, int64_t padded, float* out) {
-  static_assert(kWeight == 1 || kPanels == 1, "four tiles of sums");
+// out[panel][kAmxPair][16].
+template <int kRows, int kPanels, int kIn, int kWeight>
+void Run(const Operands& p, int64_t padded, float* out) {
   ZeroTile<0>();
   ZeroTile<1>();
   ZeroTile<2>();
   ZeroTile<3>();
   int64_t k = 0;
-  const auto weights = [&](int panel) { return p.w[panel] + k * kPanel * 2; };
-  while (k + 2 * kStep <= padded) {
-    Products<kIn, kWeight, kPanels, 0>(p, {weights(0), weights(kPanels - 1)}, k);
-    k += kStep;
-    Products<kIn, kWeight, kPanels, 1>(p, {weights(0), weights(kPanels - 1)}, k);
-    k += kStep;
-  }
-  if (k + kStep <= padded) {
-    Products<kIn, kWeight, kPanels, 0>(p, {weights(0), weights(kPanels - 1)}, k);
-    k += kStep;
-  }
-  if (k < padded) {  // only weights that lie as in the file end in the middle of a step
+  for (; k + kStep <= padded; k += kStep) Products<kRows, kPanels, kIn, kWeight>(p, k);
+  if (k < padded) {  // only weights that lie as in the file, in one piece, end in the middle of a step
     alignas(64) uint8_t last[2][kStepBytes] = {};
-    for (int i = 0; i < kPanels; ++i) memcpy(last[i], weights(i), static_cast<size_t>(padded - k) * kPanel * 2);
-    Products<kIn, kWeight, kPanels, 0>(p, {last[0], last[1]}, k);
-  }
-  alignas(64) float sums[4][kAmxRows * kPanel];
-  StoreTile<0>(sums[0]);
-  StoreTile<1>(sums[1]);
-  StoreTile<2>(sums[2]);
-  StoreTile<3>(sums[3]);
-  for (int i = 0; i < kAmxRows * kPanel; i += 16) {
-    const Vf first = Load(sums[0] + i) + Load(sums[1] + i), second = Load(sums[2] + i) + Load(sums[3] + i);
-    if constexpr (kPanels == 2) {
-      Store(out + i, first);
-      Store(out + kAmxRows * kPanel + i, second);
-    } else {
-      Store(out + i, kWeight > 1 ? first + second : first);
+    Operands rest = p;
+    for (int i = 0; i < kPanels; ++i) {
+      memcpy(last[i], p.w[i] + k * kPanel * 2, static_cast<size_t>(padded - k) * kPanel * 2);
+      rest.w[i] = last[i];
     }
+    for (int i = 0; i < kRows; ++i) rest.x[i] += k * 2;
+    Products<kRows, kPanels, kIn, 1>(rest, 0);
   }
+  StoreTile<0>(out);
+  if constexpr (kRows == 2) StoreTile<1>(out + kAmxRows * kPanel);
+  if constexpr (kPanels == 2) StoreTile<2>(out + kAmxPair * kPanel);
+  if constexpr (kPanels == 2 && kRows == 2) StoreTile<3>(out + (kAmxPair + kAmxRows) * kPanel);
+}
+
+template <int kIn, int kWeight>
+void RunShape(const Operands& p, int rows, int panels, int64_t padded, float* out) {
+  if (rows == 2) return panels == 2 ? Run<2, 2, kIn, kWeight>(p, padded, out) : Run<2, 1, kIn, kWeight>(p, padded, out);
+  panels == 2 ? Run<1, 2, kIn, kWeight>(p, padded, out) : Run<1, 1, kIn, kWeight>(p, padded, out);
 }
 
 }  // namespace
@@ -154,7 +131,7 @@ void SplitPanel(const PackedMatrix& w, int64_t panel, uint8_t* out) {
 
 void SplitTile(const TileInput& in) {
   const int pieces = in.input == Input::kF32 ? 3 : 1;
-  const int64_t cols = in.w->shape.cols, stride = RoundUp(in.w->padded_cols, kStep), plane = stride * kAmxRows;
+  const int64_t cols = in.w->shape.cols, stride = RoundUp(in.w->padded_cols, kStep), plane = stride * kAmxPair;
   for (int r = 0; r < in.count; ++r) {
     uint16_t* row = static_cast<uint16_t*>(in.tile) + r * stride;
     for (int64_t k = 0; k < stride; k += 16) {
@@ -165,28 +142,31 @@ void SplitTile(const TileInput& in) {
 }
 
 void AmxLinearFloat(const TileCall& call) {
-  if (call.height != kAmxRows) return LinearFloat(call);
-  const int64_t padded = call.w->padded_cols, up = RoundUp(padded, kStep), panel_bytes = padded * kPanel * 2;
-  const int pieces = WeightPieces(call.w->shape.format);
-  const bool split = pieces > 1, three = call.input == Input::kF32;
-  FloatPanel p = {static_cast<const uint8_t*>(call.tile), up * 2 * kAmxRows, up * 2, {nullptr, nullptr}, up * kPanel * 2};
-  alignas(64) float acc[2][2 * kAmxRows * kPanel];
+  if (call.height < kAmxRows) return LinearFloat(call);
+  const int64_t padded = call.w->padded_cols, up = RoundUp(padded, kStep), split = SplitBytes(call.w->shape.format, padded);
+  const int64_t panel_bytes = split > 0 ? split : padded * kPanel * 2;
+  const int pieces = WeightPieces(call.w->shape.format), rows = call.count > kAmxRows ? 2 : 1;
+  Operands p = {};
+  p.x[0] = static_cast<const uint8_t*>(call.tile);
+  p.x[1] = p.x[0] + up * 2 * kAmxRows;
+  p.x_plane = up * 2 * kAmxPair;
+  p.x_stride = up * 2;
+  p.w_plane = up * kPanel * 2;
+  alignas(64) float acc[2][2 * kAmxPair * kPanel];
   for (int64_t panel = call.panel_first; panel < call.panel_last;) {
-    const int panels = !split && panel + 2 <= call.panel_last ? 2 : 1;
-    const auto run = [&](const PackedMatrix& w, int64_t behind, float* out) {
-      if (split) {
-        p.w[0] = static_cast<const uint8_t*>(call.weights) + behind;
-        return pieces == 2 ? Run<3, 2, 1>(p, up, out) : Run<3, 3, 1>(p, up, out);
-      }
-      p.w[0] = w.codes + panel * panel_bytes;
+    const int panels = panel + 2 <= call.panel_last ? 2 : 1;
+    const auto run = [&](const PackedMatrix& w, const uint8_t* unpacked, float* out) {
+      p.w[0] = split > 0 ? unpacked + (panel - call.panel_first) * split : w.codes + panel * panel_bytes;
       p.w[1] = p.w[0] + panel_bytes;
-      if (three) return panels == 2 ? Run<3, 1, 2>(p, padded, out) : Run<3, 1, 1>(p, padded, out);
-      panels == 2 ? Run<1, 1, 2>(p, padded, out) : Run<1, 1, 1>(p, padded, out);
+      if (pieces == 3) return RunShape<3, 3>(p, rows, panels, up, out);
+      if (pieces == 2) return RunShape<3, 2>(p, rows, panels, up, out);
+      if (call.input == Input::kF32) return RunShape<3, 1>(p, rows, panels, padded, out);
+      RunShape<1, 1>(p, rows, panels, padded, out);
     };
-    run(*call.w, 0, acc[0]);
-    if (call.w2 != nullptr) run(*call.w2, SplitBytes(call.w->shape.format, padded), acc[1]);
+    run(*call.w, call.weights, acc[0]);
+    if (call.w2 != nullptr) run(*call.w2, call.weights2, acc[1]);
     for (int i = 0; i < panels; ++i, ++panel) {
-      const int at = i * kAmxRows * kPanel;
+      const int at = i * kAmxPair * kPanel;
       StorePanel(call, panel, acc[0] + at, call.w2 != nullptr ? acc[1] + at : nullptr);
     }
   }
