@@ -19,10 +19,13 @@ Array = np.ndarray[Any, Any]
 DECODE = 32
 
 #: Models that take no positions and keep their state as ``cache_params``.
-RECURRENT = ("mamba",)
+RECURRENT = ("mamba", "falcon_mamba")
 
 #: Models that keep nothing between calls: every step reads the whole text again.
 FORGETFUL = ("openai-gpt",)
+
+#: Models that let the tokens of one call see what comes after them: they are told one at a time.
+BLURRED = ("fsmt",)
 
 #: Kinds of segments where the config does not say: only whether two tokens share one counts.
 SEGMENTS = {"xlnet": 3}
@@ -213,7 +216,8 @@ def seq2seq(
             Step("encoder", inputs, {"last_hidden_state": _array(encoded.last_hidden_state)})
         )
         mask = {k: v for k, v in inputs.items() if k == "attention_mask"}
-        ids = asked.ids((len(asked.case.pads), 3))
+        prompt = 1 if asked.case.model_type in BLURRED else 3
+        ids = asked.ids((len(asked.case.pads), prompt))
         cache: Any = None
         length = 0
         for step in range(DECODE + 1):

@@ -96,11 +96,34 @@ MARIAN = table(
     },
 )
 
+FSMT = table(
+    "fsmt",
+    {"seq2seq_lm": "FSMTForConditionalGeneration"},
+    {
+        **{key: value for key, value in BASE.items() if key != "vocab_size"},
+        "langs": ["en", "de"],
+        "src_vocab_size": 99,
+        "tgt_vocab_size": 87,
+        "activation_function": "relu",
+    },
+    {
+        "plain": {},
+        "tied": {
+            "src_vocab_size": 87,
+            "tie_word_embeddings": True,
+            "scale_embedding": False,
+            "decoder_layers": 3,
+            "decoder_attention_heads": 7,
+        },
+    },
+)
+
 CASES = [
     *kin("bart", "Bart", *ALL),
     *kin("mbart", "MBart", *ALL),
     *kin("pegasus", "Pegasus", "causal_lm"),
     *MARIAN,
+    *FSMT,
     *kin("m2m_100", "M2M100"),
     *kin("blenderbot", "Blenderbot", "causal_lm"),
     *kin("blenderbot-small", "BlenderbotSmall", "causal_lm"),
