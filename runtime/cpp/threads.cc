@@ -59,15 +59,16 @@ struct Sleep {
 
 }  // namespace
 
-
 static Sleep& SleepOf(unsigned char* storage) { return *reinterpret_cast<Sleep*>(storage); }
 
 int ThreadPool::Start(int threads) {
-  static_assert(sizeof(Sleep) + 16 + kMaxThreads * sizeof(Worker) <= sizeof(storage_), "workers fit");
+  static_assert(sizeof(Sleep) + 16 + kMaxThreads * sizeof(Worker) <= sizeof(storage_),
+                "workers fit");
   if (threads > kMaxThreads) threads = kMaxThreads;
   if (threads <= 1 || threads_ > 1) return threads_;
   Sleep* sleep = new (storage_) Sleep;
-  if (pthread_mutex_init(&sleep->mutex, nullptr) != 0 || pthread_cond_init(&sleep->work, nullptr) != 0 ||
+  if (pthread_mutex_init(&sleep->mutex, nullptr) != 0 ||
+      pthread_cond_init(&sleep->work, nullptr) != 0 ||
       pthread_cond_init(&sleep->finished, nullptr) != 0) {
     return 1;
   }
@@ -104,8 +105,9 @@ void* ThreadPool::Enter(void* argument) {
   return nullptr;
 }
 
-// Claims and runs tasks until none is left. A claim is one compare-and-swap on generation and index together: it
-// succeeds only while that generation is unfinished, and then the job's fields read before it were that generation's.
+// Claims and runs tasks until none is left. A claim is one compare-and-swap on generation and index
+// together: it succeeds only while that generation is unfinished, and then the job's fields read
+// before it were that generation's.
 bool ThreadPool::RunSome(int thread) {
   bool any = false;
   uint64_t state = state_.load(std::memory_order_acquire);
@@ -115,10 +117,13 @@ bool ThreadPool::RunSome(int thread) {
     const Task task = task_.load(std::memory_order_acquire);
     void* context = context_.load(std::memory_order_acquire);
     if (index >= count) return any;
-    if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
+      continue;
     task(context, index, thread);
     any = true;
-    if (done_.fetch_add(1, std::memory_order_seq_cst) + 1 == count && caller_sleeps_.load(std::memory_order_seq_cst)) {
+    if (done_.fetch_add(1, std::memory_order_seq_cst) + 1 == count &&
+        caller_sleeps_.load(std::memory_order_seq_cst)) {
       Sleep& sleep = SleepOf(storage_);
       pthread_mutex_lock(&sleep.mutex);
       pthread_cond_signal(&sleep.finished);
@@ -132,7 +137,8 @@ void ThreadPool::WorkLoop(int thread) {
   Sleep& sleep = SleepOf(storage_);
   const auto open = [this] {
     const uint64_t state = state_.load(std::memory_order_seq_cst);
-    return static_cast<int64_t>(state & 0xFFFFFFFFu) < count_.load(std::memory_order_acquire) || stop_.load();
+    return static_cast<int64_t>(state & 0xFFFFFFFFu) < count_.load(std::memory_order_acquire) ||
+           stop_.load();
   };
   while (!stop_.load(std::memory_order_relaxed)) {
     RunSome(thread);

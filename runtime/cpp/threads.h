@@ -1,7 +1,9 @@
 // Persistent worker threads that share one counted loop at a time.
 //
-// Goals: no allocation after Create; the caller works too and never waits for a worker that took no task, so a
-// descheduled core delays at most the task it holds; idle workers spin for microseconds, then sleep.
+// Goals: no allocation after Start; the caller works too and never waits for a worker that took no
+// task, so a descheduled core delays at most the task it holds; idle workers spin for microseconds,
+// then sleep.
+//
 // Non-goals: nesting (a task must not call Run), several callers at once.
 #pragma once
 
@@ -21,12 +23,13 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // Starts threads - 1 workers; returns the number that could be had (at least 1, the caller itself).
+  // Starts threads - 1 workers; returns the number that could be had (at least 1, the caller
+  // itself).
   int Start(int threads);
   int threads() const { return threads_; }
 
-  // Calls task(context, i, thread) for every i of [0, count), in any order, on any thread of [0, threads()).
-  // Returns when all are done; everything they wrote is visible.
+  // Calls task(context, i, thread) for every i of [0, count), in any order, on any thread of [0,
+  // threads()). Returns when all are done; everything they wrote is visible.
   void Run(int64_t count, Task task, void* context);
 
  private:
@@ -45,10 +48,12 @@ class ThreadPool {
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};
   int threads_ = 1;
-  alignas(64) unsigned char storage_[4096];  // platform handles of the workers, mutex and condition variables
+  alignas(64) unsigned char storage_[4096];  // platform handles of the workers, mutex and condition
+                                             // variables
 };
 
-// Calls body(task, thread) for each task of [0, count); inline when pool is null or there is one task.
+// Calls body(task, thread) for each task of [0, count); inline when pool is null or there is one
+// task.
 template <typename Body>
 void ParallelFor(ThreadPool* pool, int64_t count, const Body& body) {
   if (pool == nullptr || pool->threads() == 1 || count <= 1) {
@@ -56,7 +61,8 @@ void ParallelFor(ThreadPool* pool, int64_t count, const Body& body) {
     return;
   }
   pool->Run(
-      count, [](void* context, int64_t i, int thread) { (*static_cast<const Body*>(context))(i, thread); },
+      count,
+      [](void* context, int64_t i, int thread) { (*static_cast<const Body*>(context))(i, thread); },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 

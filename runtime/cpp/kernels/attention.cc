@@ -4,9 +4,10 @@
 namespace smelt {
 namespace {
 
-constexpr int64_t kBlockRows = 64;    // (token, head) rows of a prefill block
-constexpr int64_t kDecodeRows = 12;   // at most this many rows a key head: channels in the lanes, keys split
-constexpr int64_t kChunkKeys = 256;   // keys of a decode task, more when there would be too many
+constexpr int64_t kBlockRows = 64;  // (token, head) rows of a prefill block
+constexpr int64_t kDecodeRows =
+    12;  // at most this many rows a key head: channels in the lanes, keys split
+constexpr int64_t kChunkKeys = 256;  // keys of a decode task, more when there would be too many
 constexpr int64_t kMostChunks = 64;
 
 bool IsDecode(const AttentionArgs& a) {
@@ -47,14 +48,16 @@ KeyRange Union(const AttentionArgs& a, int64_t first, int64_t last) {
 
 void Prefill(const Exec& exec, const AttentionArgs& a, float* scratch) {
   const KernelTable& table = TableOf(exec.isa);
-  const int64_t step = TokensPerBlock(a), blocks = CeilDiv(a.queries, step), thread_floats = ThreadFloats(a);
+  const int64_t step = TokensPerBlock(a), blocks = CeilDiv(a.queries, step),
+                thread_floats = ThreadFloats(a);
   ParallelFor(exec.pool, a.batch * a.kv_heads * blocks, [&](int64_t task, int thread) {
-    const int64_t block = blocks - 1 - task / (a.batch * a.kv_heads);  // later queries see more keys: longest first
+    const int64_t block =
+        blocks - 1 - task / (a.batch * a.kv_heads);  // later queries see more keys: longest first
     const int64_t rest = task % (a.batch * a.kv_heads);
     const int64_t first = block * step, last = first + step < a.queries ? first + step : a.queries;
     const KeyRange keys = Union(a, first, last);
-    table.attend_block({&a, rest / a.kv_heads, rest % a.kv_heads, first, last, keys.first, keys.last,
-                        scratch + thread * thread_floats, nullptr});
+    table.attend_block({&a, rest / a.kv_heads, rest % a.kv_heads, first, last, keys.first,
+                        keys.last, scratch + thread * thread_floats, nullptr});
   });
 }
 
@@ -66,10 +69,18 @@ void Decode(const Exec& exec, const AttentionArgs& a, float* scratch) {
   const int64_t thread_floats = ThreadFloats(a);
   float* partials = scratch + exec.threads() * thread_floats;
   const auto block_of = [&](int64_t group) {
-    return AttentionBlock{&a, group / a.kv_heads, group % a.kv_heads, 0, a.queries, 0, 0, nullptr,
+    return AttentionBlock{&a,
+                          group / a.kv_heads,
+                          group % a.kv_heads,
+                          0,
+                          a.queries,
+                          0,
+                          0,
+                          nullptr,
                           partials + group * chunks * partial};
   };
-  const bool small = (keys.last - keys.first) * groups * a.dim <= 16 << 10;  // not worth waking anybody
+  const bool small =
+      (keys.last - keys.first) * groups * a.dim <= 16 << 10;  // not worth waking anybody
   ParallelFor(small ? nullptr : exec.pool, groups * chunks, [&](int64_t task, int thread) {
     AttentionBlock block = block_of(task / chunks);
     block.key_first = keys.first + task % chunks * step;
@@ -78,7 +89,8 @@ void Decode(const Exec& exec, const AttentionArgs& a, float* scratch) {
     block.partial += task % chunks * partial;
     table.attend_chunk(block);
   });
-  for (int64_t group = 0; group < groups; ++group) table.merge_chunks(block_of(group), chunks, partial);
+  for (int64_t group = 0; group < groups; ++group)
+    table.merge_chunks(block_of(group), chunks, partial);
 }
 
 }  // namespace
@@ -95,7 +107,7 @@ void Attention(const Exec& exec, const AttentionArgs& a, void* scratch) {
   Prefill(exec, a, static_cast<float*>(scratch));
 }
 
-// ---- the cache -------------------------------------------------------------------------------------------------
+// ---- the cache ----
 
 namespace {
 
@@ -125,7 +137,8 @@ KvView ViewOf(const KvCache& c) {
   return view;
 }
 
-void KvStore(const Exec& exec, const KvCache& c, const Heads& src, int64_t position, int64_t count) {
+void KvStore(const Exec& exec, const KvCache& c, const Heads& src, int64_t position,
+             int64_t count) {
   const KernelTable& table = TableOf(exec.isa);
   const int64_t skip = c.ring && count > c.capacity ? count - c.capacity : 0;
   const int64_t rows = c.batch * c.heads;
@@ -145,7 +158,8 @@ void KvLoad(const Exec& exec, const KvCache& c, int64_t position, int64_t count,
   ParallelFor(exec.pool, c.batch * c.heads, [&](int64_t row, int) {
     const int64_t b = row / c.heads, head = row % c.heads;
     for (int64_t s = 0; s < count; ++s) {
-      table.kv_load(view, b, head, position + s, c.dim, dst.data + b * dst.batch + head * dst.head + s * dst.token);
+      table.kv_load(view, b, head, position + s, c.dim,
+                    dst.data + b * dst.batch + head * dst.head + s * dst.token);
     }
   });
 }

@@ -20,7 +20,8 @@ static inline uint32_t BitsOfFloat(float x) {
 static inline float FloatOfBf16(uint16_t h) { return FloatOfBits(static_cast<uint32_t>(h) << 16); }
 static inline uint16_t Bf16OfFloat(float x) {
   const uint32_t u = BitsOfFloat(x);
-  if ((u & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>((u >> 16) | 0x40);  // NaN stays NaN
+  if ((u & 0x7FFFFFFFu) > 0x7F800000u)
+    return static_cast<uint16_t>((u >> 16) | 0x40);  // NaN stays NaN
   return static_cast<uint16_t>((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
 }
 

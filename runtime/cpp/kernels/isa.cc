@@ -19,7 +19,9 @@ namespace {
 
 struct Cpuid {
   unsigned a, b, c, d;
-  explicit Cpuid(unsigned leaf) : a(0), b(0), c(0), d(0) { __get_cpuid_count(leaf, 0, &a, &b, &c, &d); }
+  explicit Cpuid(unsigned leaf) : a(0), b(0), c(0), d(0) {
+    __get_cpuid_count(leaf, 0, &a, &b, &c, &d);
+  }
 };
 
 // The registers that the system saves: bit 1 SSE, 2 AVX, 5-7 AVX-512, 17-18 AMX.
@@ -32,18 +34,21 @@ uint64_t SavedState() {
 
 bool HasAvx2() {
   const Cpuid one(1), seven(7);
-  return (SavedState() & 0x6) == 0x6 && (one.c & (1u << 12)) && (one.c & (1u << 29)) && (seven.b & (1u << 5));
+  return (SavedState() & 0x6) == 0x6 && (one.c & (1u << 12)) && (one.c & (1u << 29)) &&
+         (seven.b & (1u << 5));
 }
 
 bool HasAvx512() {
   const unsigned kFDqBwVl = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);
   const Cpuid seven(7);
-  return HasAvx2() && (SavedState() & 0xE0) == 0xE0 && (seven.b & kFDqBwVl) == kFDqBwVl && (seven.c & (1u << 11));
+  return HasAvx2() && (SavedState() & 0xE0) == 0xE0 && (seven.b & kFDqBwVl) == kFDqBwVl &&
+         (seven.c & (1u << 11));
 }
 
 bool HasAmx() {
   const unsigned kBf16TileInt8 = (1u << 22) | (1u << 24) | (1u << 25);
-  return HasAvx512() && (SavedState() & 0x60000) == 0x60000 && (Cpuid(7).d & kBf16TileInt8) == kBf16TileInt8 && GrantAmx();
+  return HasAvx512() && (SavedState() & 0x60000) == 0x60000 &&
+         (Cpuid(7).d & kBf16TileInt8) == kBf16TileInt8 && GrantAmx();
 }
 
 }  // namespace

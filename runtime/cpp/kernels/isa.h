@@ -1,30 +1,33 @@
-// Inside of the kernels: what each instruction set provides. Drivers (linear.cc, attention.cc, ...) cut the work into
-// tasks and call these single-threaded pieces through one table.
+// Inside of the kernels: what each instruction set provides. Drivers (linear.cc, attention.cc, ...)
+// cut the work into tasks and call these single-threaded pieces through one table.
 #pragma once
 
 #include "kernels.h"
 
 namespace smelt {
 
-constexpr int kPanel = 16;      // output rows of a packed panel
-constexpr int kTileRows = 12;   // input rows of a prefill tile
-constexpr int kAmxRows = 16;    // of an AMX tile, and of a tile of quantized inputs for it
-constexpr int kAmxPair = 32;    // of a tile of float inputs for it: two of its own
-constexpr int kUnpackPanels = 2; // panels of weights that are prepared together
-constexpr int kKeyTile = 64;    // keys of an attention tile
-constexpr int kGemmPanel = 64;  // columns of a packed plain-matrix panel
+constexpr int kPanel = 16;        // output rows of a packed panel
+constexpr int kTileRows = 12;     // input rows of a prefill tile
+constexpr int kAmxRows = 16;      // of an AMX tile, and of a tile of quantized inputs for it
+constexpr int kAmxPair = 32;      // of a tile of float inputs for it: two of its own
+constexpr int kUnpackPanels = 2;  // panels of weights that are prepared together
+constexpr int kKeyTile = 64;      // keys of an attention tile
+constexpr int kGemmPanel = 64;    // columns of a packed plain-matrix panel
 
 static inline int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 static inline int64_t CeilDiv(int64_t x, int64_t by) { return (x + by - 1) / by; }
 
-// Input rows in the order in which the linear kernels read them: `height` rows (see tile_height), those past
-// `count` zero. C = padded_cols, G = C / group.
+// Input rows in the order in which the linear kernels read them: `height` rows (see tile_height),
+// those past `count` zero. C = padded_cols, G = C / group.
+//
 //   height 1 and kTileRows: rows interleaved by 4-byte units
 //     kF32, kBf16 (rounded): f32 [C][height]
 //     kInt8: quads of int8 [C/4][height], f32 scale [G][height], int32 start [G][height]
 //   height kAmxRows: int8 [height][C], f32 scale [G][height], int32 start [G][height]
 //   height kAmxPair: bf16 [height][C up to 32]; for kF32 three such planes, x being their sum
-// start is what the accumulator begins with when the zero point is constant, else the sum of the group's codes.
+//
+// start is what the accumulator begins with when the zero point is constant, else the sum of the
+// group's codes.
 struct TileInput {
   const PackedMatrix* w;
   Input input;
@@ -45,10 +48,10 @@ struct TileCall {
   int count;
   const void* tile;
   int64_t panel_first, panel_last;
-  float* const* y;                // [count] rows
-  const float* const* residual;   // [count] rows or null
-  const uint8_t* weights;         // what unpack made of the panels from panel_first on, or null
-  const uint8_t* weights2;        // and of w2's
+  float* const* y;               // [count] rows
+  const float* const* residual;  // [count] rows or null
+  const uint8_t* weights;        // what unpack made of the panels from panel_first on, or null
+  const uint8_t* weights2;       // and of w2's
 };
 
 static inline bool IsInt(Input input) { return input == Input::kInt8 || input == Input::kInt8x2; }
@@ -59,13 +62,16 @@ static inline int64_t TermBytes(const PackedShape& w, int64_t padded_cols, int h
   return RoundUp((padded_cols + padded_cols / w.group * 8) * height, 64);
 }
 
-static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input input, int height) {
+static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input input,
+                                int height) {
   if (IsInt(input)) return Terms(input) * TermBytes(w, padded_cols, height);
-  if (height == kAmxPair) return RoundUp(padded_cols, 32) * 2 * height * (input == Input::kF32 ? 3 : 1);
+  if (height == kAmxPair)
+    return RoundUp(padded_cols, 32) * 2 * height * (input == Input::kF32 ? 3 : 1);
   return RoundUp(padded_cols * 4 * height, 64);
 }
 
-// A task of attention: query tokens x heads of one key head, over some keys. Rows are (token, head) pairs, head fastest.
+// A task of attention: query tokens x heads of one key head, over some keys. Rows are (token, head)
+// pairs, head fastest.
 struct AttentionBlock {
   const AttentionArgs* args;
   int64_t b, kv_head;
@@ -124,8 +130,8 @@ static inline KeyRange KeysOf(const AttentionArgs& a, int64_t i) {
 
 struct KernelTable {
   int (*tile_height)(Format format, Input input, int64_t rows);
-  // Only where tiles of weights are prepared: bytes for one panel (0: it is read as it lies), the preparation, and what
-  // a thread does before and after it computes.
+  // Only where tiles of weights are prepared: bytes for one panel (0: it is read as it lies), the
+  // preparation, and what a thread does before and after it computes.
   int64_t (*unpack_bytes)(const PackedShape& w, int64_t padded_cols, Input input, int height);
   void (*unpack)(const PackedMatrix& w, Input input, int64_t panel, void* out);
   void (*enter)(const PackedMatrix& w, Input input, int height);
@@ -135,11 +141,13 @@ struct KernelTable {
   void (*linear_int)(const TileCall&);    // Input kInt8
   void (*quantize_row)(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales);
 
-  void (*attend_block)(const AttentionBlock&);  // prefill: all keys of [key_first, key_last), result to out
+  void (*attend_block)(
+      const AttentionBlock&);  // prefill: all keys of [key_first, key_last), result to out
   void (*attend_chunk)(const AttentionBlock&);  // decode: part of the keys, result to partial
   void (*merge_chunks)(const AttentionBlock&, int64_t chunks, int64_t partial_stride);
   void (*kv_store)(const KvCache&, int64_t b, int64_t head, const float* row, int64_t slot);
-  void (*kv_load)(const KvView&, int64_t b, int64_t head, int64_t position, int64_t dim, float* row);
+  void (*kv_load)(const KvView&, int64_t b, int64_t head, int64_t position, int64_t dim,
+                  float* row);
 
   void (*rope)(const RopeArgs&, int64_t b, int64_t token);  // all heads of a token
   void (*rms_norm)(const NormArgs&, int64_t row_first, int64_t row_last);
@@ -148,20 +156,28 @@ struct KernelTable {
   void (*activate)(Activation act, const float* x, int64_t count, float* y);
   void (*gated)(Activation act, const float* gate, const float* up, int64_t count, float* y);
   void (*unary)(Unary op, const float* x, int64_t count, float* y);
-  void (*binary)(Binary op, const float* a, int64_t a_col, const float* b, int64_t b_col, int64_t count, float* y);
+  void (*binary)(Binary op, const float* a, int64_t a_col, const float* b, int64_t b_col,
+                 int64_t count, float* y);
 
   // c[rows, 64] = a[rows, k] · panel[k, 64] (+= when add); c keeps only `cols` columns.
-  void (*gemm_panel)(const float* a, int64_t lda, const float* panel, int64_t k, int64_t rows, int64_t cols, float* c,
-                     int64_t ldc, bool add);
+  void (*gemm_panel)(const float* a, int64_t lda, const float* panel, int64_t k, int64_t rows,
+                     int64_t cols, float* c, int64_t ldc, bool add);
   // panel[k, 64] of b[k, n] or b[n, k]ᵀ from column `first`, `cols` columns, the rest zero.
-  void (*gemm_pack)(const float* b, int64_t ldb, bool transposed, int64_t first, int64_t cols, int64_t k, float* panel);
+  void (*gemm_pack)(const float* b, int64_t ldb, bool transposed, int64_t first, int64_t cols,
+                    int64_t k, float* panel);
 };
 
 const KernelTable& TableOf(Isa isa);
 
-namespace portable { extern const KernelTable kTable; }
-namespace avx2 { extern const KernelTable kTable; }
-namespace avx512 { extern const KernelTable kTable, kAmxTable; }
+namespace portable {
+extern const KernelTable kTable;
+}
+namespace avx2 {
+extern const KernelTable kTable;
+}
+namespace avx512 {
+extern const KernelTable kTable, kAmxTable;
+}
 bool GrantAmx();  // asks the system once; false where there is none
 
 }  // namespace smelt

@@ -4,10 +4,12 @@
 namespace smelt {
 namespace {
 
-constexpr int64_t kTaskBytes = 64 << 10;    // weights of a decode task: microseconds of memory time
-constexpr int64_t kInlineBytes = 32 << 10;  // below this much weight, waking others costs more than it saves
-constexpr int64_t kReuseBytes = 1 << 20;    // of inputs that stay in the second level cache
-constexpr int64_t kPrefillPanels = 8;       // weights of a prefill task stay in the first or second level cache
+constexpr int64_t kTaskBytes = 64 << 10;  // weights of a decode task: microseconds of memory time
+constexpr int64_t kInlineBytes =
+    32 << 10;  // below this much weight, waking others costs more than it saves
+constexpr int64_t kReuseBytes = 1 << 20;  // of inputs that stay in the second level cache
+constexpr int64_t kPrefillPanels =
+    8;  // weights of a prefill task stay in the first or second level cache
 
 int64_t PanelBytes(const PackedMatrix& w) {
   static constexpr int64_t kBits[] = {32, 16, 16, 8, 4};
@@ -21,15 +23,29 @@ struct Rows {  // one tile's rows of x, y and residual
 };
 
 TileCall CallOf(const LinearArgs& a, int height, int count, const void* tile, Rows& rows) {
-  return {&a.w, a.w2.codes != nullptr ? &a.w2 : nullptr, a.bias, a.bias2, a.act, a.input, height, count, tile, 0, 0,
-          rows.y, a.residual != nullptr ? rows.residual : nullptr, nullptr, nullptr};
+  return {&a.w,
+          a.w2.codes != nullptr ? &a.w2 : nullptr,
+          a.bias,
+          a.bias2,
+          a.act,
+          a.input,
+          height,
+          count,
+          tile,
+          0,
+          0,
+          rows.y,
+          a.residual != nullptr ? rows.residual : nullptr,
+          nullptr,
+          nullptr};
 }
 
-// Runs call_of(tile) over the panels [first, last) of every tile of [0, tiles). Where weights are prepared, a few panels
-// are prepared once, into `room`, and then meet all tiles; elsewhere each tile meets all panels.
+// Runs call_of(tile) over the panels [first, last) of every tile of [0, tiles). Where weights are
+// prepared, a few panels are prepared once, into `room`, and then meet all tiles; elsewhere each
+// tile meets all panels.
 template <typename CallOfTile>
-void Compute(const KernelTable& table, const LinearArgs& a, int height, int64_t first, int64_t last, int64_t tiles,
-             uint8_t* room, const CallOfTile& call_of) {
+void Compute(const KernelTable& table, const LinearArgs& a, int height, int64_t first, int64_t last,
+             int64_t tiles, uint8_t* room, const CallOfTile& call_of) {
   const auto run = IsInt(a.input) ? table.linear_int : table.linear_float;
   const int64_t bytes = table.unpack_bytes(a.w.shape, a.w.padded_cols, a.input, height);
   uint8_t* room2 = room + kUnpackPanels * bytes;
@@ -54,7 +70,8 @@ void Compute(const KernelTable& table, const LinearArgs& a, int height, int64_t 
   table.leave(height);
 }
 
-int64_t RoomBytes(const KernelTable& table, const PackedShape& w, int64_t padded, Input input, int height) {
+int64_t RoomBytes(const KernelTable& table, const PackedShape& w, int64_t padded, Input input,
+                  int height) {
   return 2 * kUnpackPanels * table.unpack_bytes(w, padded, input, height);  // and w2's
 }
 
@@ -96,10 +113,13 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
     table.pack_tile({&a.w, a.input, height, count_of(tile), x, packed + tile * tile_bytes});
   });
   const int64_t panels = CeilDiv(a.w.shape.rows, kPanel);
-  const int64_t panel_step = PanelsPerTask(exec, a, panels, tiles), panel_tasks = CeilDiv(panels, panel_step);
-  // A prefill task takes several tiles over the same panels: enough to reuse them from cache, few enough to share out.
-  // Where a panel must first be prepared, as many tiles as the second level cache holds of them share the work.
-  const int64_t reuse = room > 0 ? (kReuseBytes / tile_bytes > 4 ? kReuseBytes / tile_bytes : 4) : 1;
+  const int64_t panel_step = PanelsPerTask(exec, a, panels, tiles),
+                panel_tasks = CeilDiv(panels, panel_step);
+  // A prefill task takes several tiles over the same panels: enough to reuse them from cache, few
+  // enough to share out. Where a panel must first be prepared, as many tiles as the second level
+  // cache holds of them share the work.
+  const int64_t reuse =
+      room > 0 ? (kReuseBytes / tile_bytes > 4 ? kReuseBytes / tile_bytes : 4) : 1;
   const int64_t spread = tiles <= 2 * exec.threads() ? 1 : CeilDiv(tiles, 2 * exec.threads());
   const int64_t tile_step = spread > reuse ? spread : reuse < tiles ? reuse : tiles;
   const int64_t tile_tasks = CeilDiv(tiles, tile_step);
@@ -112,7 +132,8 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
       Rows rows;
       for (int r = 0; r < count_of(tile); ++r) {
         rows.y[r] = a.y + (tile * height + r) * a.y_stride;
-        if (a.residual != nullptr) rows.residual[r] = a.residual + (tile * height + r) * a.residual_stride;
+        if (a.residual != nullptr)
+          rows.residual[r] = a.residual + (tile * height + r) * a.residual_stride;
       }
       run(CallOf(a, height, count_of(tile), packed + tile * tile_bytes, rows));
     };
@@ -120,7 +141,7 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
   });
 }
 
-// ---- mixture of experts ----------------------------------------------------------------------------------------
+// ---- mixture of experts ----
 
 namespace {
 
@@ -129,9 +150,9 @@ struct Segment {  // up to a tile's rows of one expert: order[first, first + cou
 };
 
 struct GroupedScratch {
-  int32_t* order;      // [rows] y rows sorted by expert
-  int32_t* starts;     // [count + 1]
-  Segment* segments;   // [at most rows]
+  int32_t* order;     // [rows] y rows sorted by expert
+  int32_t* starts;    // [count + 1]
+  Segment* segments;  // [at most rows]
   uint8_t* tiles;
 };
 
@@ -148,8 +169,10 @@ GroupedScratch Carve(void* scratch, int64_t rows, int64_t count) {
 }
 
 // One token has a few rows of different experts, each best read as a single row.
-int GroupedHeight(const KernelTable& table, Format format, Input input, int64_t rows, int64_t count) {
-  return rows <= count && rows < kTileRows ? 1 : table.tile_height(format, input, rows == 1 ? 2 : rows);
+int GroupedHeight(const KernelTable& table, Format format, Input input, int64_t rows,
+                  int64_t count) {
+  return rows <= count && rows < kTileRows ? 1
+                                           : table.tile_height(format, input, rows == 1 ? 2 : rows);
 }
 
 // The tiles that `rows` rows can fill at most: every expert may leave one tile partly empty.
@@ -161,12 +184,15 @@ int64_t MostSegments(int64_t rows, int64_t count, int height) {
 PackedMatrix ExpertOf(const PackedMatrix& w, int64_t bytes) {
   PackedMatrix e = w;
   e.codes += bytes;
-  if (e.scales != nullptr) e.scales = reinterpret_cast<const uint16_t*>(reinterpret_cast<const uint8_t*>(e.scales) + bytes);
+  if (e.scales != nullptr)
+    e.scales =
+        reinterpret_cast<const uint16_t*>(reinterpret_cast<const uint8_t*>(e.scales) + bytes);
   if (e.zeros != nullptr) e.zeros += bytes;
   return e;
 }
 
-// Counting sort of the rows by expert; rows without an expert are left out. Returns the number of segments.
+// Counting sort of the rows by expert; rows without an expert are left out. Returns the number of
+// segments.
 int64_t SortRows(const GroupedLinearArgs& g, int height, GroupedScratch& s) {
   const int64_t rows = g.linear.rows;
   for (int64_t e = 0; e <= g.count; ++e) s.starts[e] = 0;
@@ -192,7 +218,8 @@ int64_t SortRows(const GroupedLinearArgs& g, int height, GroupedScratch& s) {
 
 }  // namespace
 
-size_t GroupedLinearScratchBytes(const Exec& exec, const PackedShape& w, Input input, int64_t rows, int64_t count) {
+size_t GroupedLinearScratchBytes(const Exec& exec, const PackedShape& w, Input input, int64_t rows,
+                                 int64_t count) {
   const KernelTable& table = TableOf(exec.isa);
   const int64_t padded = LayoutOf(w).padded_cols;
   const int height = GroupedHeight(table, w.format, input, rows, count);
@@ -225,7 +252,8 @@ void GroupedLinear(const Exec& exec, const GroupedLinearArgs& g, void* scratch) 
     table.pack_tile({&a.w, a.input, height, segment.count, x, s.tiles + i * tile_bytes});
   });
   const int64_t panels = CeilDiv(a.w.shape.rows, kPanel);
-  const int64_t panel_step = exec.threads() == 1 ? panels : kPrefillPanels, panel_tasks = CeilDiv(panels, panel_step);
+  const int64_t panel_step = exec.threads() == 1 ? panels : kPrefillPanels,
+                panel_tasks = CeilDiv(panels, panel_step);
   ParallelFor(exec.pool, segments * panel_tasks, [&](int64_t task, int thread) {
     const int64_t i = task / panel_tasks, panel = task % panel_tasks * panel_step;
     const Segment& segment = s.segments[i];
@@ -237,7 +265,8 @@ void GroupedLinear(const Exec& exec, const GroupedLinearArgs& g, void* scratch) 
     expert.residual = nullptr;
     const auto call_of = [&](int64_t, const auto& run) {
       Rows rows;
-      for (int r = 0; r < segment.count; ++r) rows.y[r] = a.y + s.order[segment.first + r] * a.y_stride;
+      for (int r = 0; r < segment.count; ++r)
+        rows.y[r] = a.y + s.order[segment.first + r] * a.y_stride;
       run(CallOf(expert, height, segment.count, s.tiles + i * tile_bytes, rows));
     };
     const int64_t panel_last = panel + panel_step < panels ? panel + panel_step : panels;

@@ -11,15 +11,17 @@ constexpr int64_t kTaskRows = 192;  // rows of a that share one packing of the p
 
 int64_t DepthOf(int64_t k) { return k < kDepth ? k : kDepth; }
 
-// Columns [first, first + 64) of rows [row, row + rows) of one product, with `panel` as private scratch.
-void MultiplyPanel(const KernelTable& table, const MatMulArgs& m, const float* a, const float* b, float* c, int64_t row,
-                   int64_t rows, int64_t first, float* panel) {
+// Columns [first, first + 64) of rows [row, row + rows) of one product, with `panel` as private
+// scratch.
+void MultiplyPanel(const KernelTable& table, const MatMulArgs& m, const float* a, const float* b,
+                   float* c, int64_t row, int64_t rows, int64_t first, float* panel) {
   const int64_t cols = m.n - first < kGemmPanel ? m.n - first : kGemmPanel;
   for (int64_t k = 0; k < m.k || k == 0; k += kDepth) {
     const int64_t depth = m.k - k < kDepth ? m.k - k : kDepth;
     const float* part = m.transpose_b ? b + k : b + k * m.ldb;
     table.gemm_pack(part, m.ldb, m.transpose_b, first, cols, depth, panel);
-    table.gemm_panel(a + row * m.lda + k, m.lda, panel, depth, rows, cols, c + row * m.ldc + first, m.ldc, k > 0);
+    table.gemm_panel(a + row * m.lda + k, m.lda, panel, depth, rows, cols, c + row * m.ldc + first,
+                     m.ldc, k > 0);
   }
 }
 
@@ -33,16 +35,19 @@ void MatMul(const Exec& exec, const MatMulArgs& m, void* scratch) {
   const KernelTable& table = TableOf(exec.isa);
   const int64_t panels = CeilDiv(m.n, kGemmPanel), blocks = CeilDiv(m.m, kTaskRows);
   const bool small = m.batch * m.m * m.n * m.k <= 64 << 10;
-  ParallelFor(small ? nullptr : exec.pool, m.batch * panels * blocks, [&](int64_t task, int thread) {
-    const int64_t block = task % blocks, panel = task / blocks % panels, batch = task / blocks / panels;
-    const int64_t row = block * kTaskRows, rows = m.m - row < kTaskRows ? m.m - row : kTaskRows;
-    float* packed = static_cast<float*>(scratch) + thread * DepthOf(m.k) * kGemmPanel;
-    MultiplyPanel(table, m, m.a + batch * m.a_batch, m.b + batch * m.b_batch, m.c + batch * m.c_batch, row, rows,
-                  panel * kGemmPanel, packed);
-  });
+  ParallelFor(
+      small ? nullptr : exec.pool, m.batch * panels * blocks, [&](int64_t task, int thread) {
+        const int64_t block = task % blocks, panel = task / blocks % panels,
+                      batch = task / blocks / panels;
+        const int64_t row = block * kTaskRows, rows = m.m - row < kTaskRows ? m.m - row : kTaskRows;
+        float* packed = static_cast<float*>(scratch) + thread * DepthOf(m.k) * kGemmPanel;
+        MultiplyPanel(table, m, m.a + batch * m.a_batch, m.b + batch * m.b_batch,
+                      m.c + batch * m.c_batch, row, rows, panel * kGemmPanel, packed);
+      });
 }
 
-// ---- convolution: y[out, positions] = w[out, taps] · patches[taps, positions], 64 positions at a time ------------
+// ---- convolution: y[out, positions] = w[out, taps] · patches[taps, positions], 64 positions at a
+// time ------------
 
 namespace {
 
@@ -62,9 +67,11 @@ ConvShape ShapeOf(const ConvArgs& a) {
 }
 
 // patches[tap, 64] for positions [first, first + count); zero outside the image.
-void GatherPatches(const ConvArgs& a, const ConvShape& s, const float* x, int64_t first, int64_t count, float* patches) {
+void GatherPatches(const ConvArgs& a, const ConvShape& s, const float* x, int64_t first,
+                   int64_t count, float* patches) {
   for (int64_t tap = 0; tap < s.taps; ++tap, patches += kGemmPanel) {
-    const int64_t kw = tap % a.kernel_w, kh = tap / a.kernel_w % a.kernel_h, c = tap / a.kernel_w / a.kernel_h;
+    const int64_t kw = tap % a.kernel_w, kh = tap / a.kernel_w % a.kernel_h,
+                  c = tap / a.kernel_w / a.kernel_h;
     const float* image = x + c * a.height * a.width;
     for (int64_t i = 0; i < kGemmPanel; ++i) {
       const int64_t position = first + i;
@@ -124,15 +131,18 @@ void Conv(const Exec& exec, const ConvArgs& a, void* scratch) {
   const KernelTable& table = TableOf(exec.isa);
   const int64_t panels = CeilDiv(s.positions, kGemmPanel);
   ParallelFor(exec.pool, a.batch * a.groups * panels, [&](int64_t task, int thread) {
-    const int64_t first = task % panels * kGemmPanel, group = task / panels % a.groups, b = task / panels / a.groups;
+    const int64_t first = task % panels * kGemmPanel, group = task / panels % a.groups,
+                  b = task / panels / a.groups;
     const int64_t count = s.positions - first < kGemmPanel ? s.positions - first : kGemmPanel;
     float* patches = static_cast<float*>(scratch) + thread * s.taps * kGemmPanel;
-    GatherPatches(a, s, a.x + (b * a.in + group * s.in) * a.height * a.width, first, count, patches);
+    GatherPatches(a, s, a.x + (b * a.in + group * s.in) * a.height * a.width, first, count,
+                  patches);
     const float* w = a.w + group * s.out * s.taps;
     float* y = a.y + (b * a.out + group * s.out) * s.positions + first;
     for (int64_t k = 0; k < s.taps; k += kDepth) {
       const int64_t depth = s.taps - k < kDepth ? s.taps - k : kDepth;
-      table.gemm_panel(w + k, s.taps, patches + k * kGemmPanel, depth, s.out, count, y, s.positions, k > 0);
+      table.gemm_panel(w + k, s.taps, patches + k * kGemmPanel, depth, s.out, count, y, s.positions,
+                       k > 0);
     }
     AddBias(a.bias != nullptr ? a.bias + group * s.out : nullptr, s.out, count, y, s.positions);
   });

@@ -23,7 +23,8 @@ PackedMatrix MatrixAt(const PackedShape& shape, const void* blob) {
   w.shape = shape;
   w.padded_cols = layout.padded_cols;
   w.codes = p;
-  if (layout.zeros_offset > layout.scales_offset) w.scales = reinterpret_cast<const uint16_t*>(p + layout.scales_offset);
+  if (layout.zeros_offset > layout.scales_offset)
+    w.scales = reinterpret_cast<const uint16_t*>(p + layout.scales_offset);
   if (layout.bytes > layout.zeros_offset) w.zeros = p + layout.zeros_offset;
   return w;
 }
@@ -61,7 +62,8 @@ void UnpackRow(const PackedMatrix& w, int64_t row, float* y) {
       return;
     }
     case Format::kInt8:
-    case Format::kInt4: break;
+    case Format::kInt4:
+      break;
   }
   const bool four = w.shape.format == Format::kInt4;
   const int64_t group = w.shape.group, groups = padded / group;
@@ -72,7 +74,8 @@ void UnpackRow(const PackedMatrix& w, int64_t row, float* y) {
     const int32_t zero = w.zeros != nullptr ? w.zeros[at] : four ? 8 : 128;
     const int64_t last = (g + 1) * group < cols ? (g + 1) * group : cols;
     for (int64_t c = g * group; c < last; ++c) {
-      const int32_t code = four ? (p[c / 8 * 64 + c % 4] >> (c % 8 / 4 * 4)) & 15 : p[c / 4 * 64 + c % 4];
+      const int32_t code =
+          four ? (p[c / 8 * 64 + c % 4] >> (c % 8 / 4 * 4)) & 15 : p[c / 4 * 64 + c % 4];
       y[c] = scale * static_cast<float>(code - zero);
     }
   }
@@ -88,8 +91,8 @@ void Unpack(const Exec& exec, const PackedMatrix& w, float* y) {
   });
 }
 
-bool EmbeddingRows(const Exec& exec, const PackedMatrix& table, const int64_t* ids, int64_t count, float* y,
-                   int64_t y_stride) {
+bool EmbeddingRows(const Exec& exec, const PackedMatrix& table, const int64_t* ids, int64_t count,
+                   float* y, int64_t y_stride) {
   for (int64_t i = 0; i < count; ++i) {
     if (ids[i] < 0 || ids[i] >= table.shape.rows) return false;
   }

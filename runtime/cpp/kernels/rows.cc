@@ -7,7 +7,8 @@ namespace {
 constexpr int64_t kTaskFloats = 16 << 10;  // smaller work stays on the calling thread
 
 // body(first, last) over [0, rows) in runs of about kTaskFloats elements.
-template <typename Body> void ForRows(const Exec& exec, int64_t rows, int64_t dim, const Body& body) {
+template <typename Body>
+void ForRows(const Exec& exec, int64_t rows, int64_t dim, const Body& body) {
   const int64_t step = dim >= kTaskFloats ? 1 : CeilDiv(kTaskFloats, dim > 0 ? dim : 1);
   if (rows <= step) return body(int64_t{0}, rows);
   ParallelFor(exec.pool, CeilDiv(rows, step), [&](int64_t task, int) {
@@ -18,11 +19,13 @@ template <typename Body> void ForRows(const Exec& exec, int64_t rows, int64_t di
 }  // namespace
 
 void RmsNorm(const Exec& exec, const NormArgs& a) {
-  ForRows(exec, a.rows, a.dim, [&](int64_t first, int64_t last) { TableOf(exec.isa).rms_norm(a, first, last); });
+  ForRows(exec, a.rows, a.dim,
+          [&](int64_t first, int64_t last) { TableOf(exec.isa).rms_norm(a, first, last); });
 }
 
 void LayerNorm(const Exec& exec, const NormArgs& a) {
-  ForRows(exec, a.rows, a.dim, [&](int64_t first, int64_t last) { TableOf(exec.isa).layer_norm(a, first, last); });
+  ForRows(exec, a.rows, a.dim,
+          [&](int64_t first, int64_t last) { TableOf(exec.isa).layer_norm(a, first, last); });
 }
 
 void Softmax(const Exec& exec, const float* x, int64_t rows, int64_t dim, float* y) {
@@ -45,35 +48,41 @@ void ApplyUnary(const Exec& exec, Unary op, const float* x, int64_t count, float
   });
 }
 
-void GatedActivate(const Exec& exec, Activation act, const float* gate, int64_t gate_stride, const float* up,
-                   int64_t up_stride, int64_t rows, int64_t dim, float* y, int64_t y_stride) {
+void GatedActivate(const Exec& exec, Activation act, const float* gate, int64_t gate_stride,
+                   const float* up, int64_t up_stride, int64_t rows, int64_t dim, float* y,
+                   int64_t y_stride) {
   ForRows(exec, rows, dim, [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      TableOf(exec.isa).gated(act, gate + r * gate_stride, up + r * up_stride, dim, y + r * y_stride);
+      TableOf(exec.isa).gated(act, gate + r * gate_stride, up + r * up_stride, dim,
+                              y + r * y_stride);
     }
   });
 }
 
-void ApplyBinary(const Exec& exec, Binary op, const float* a, int64_t a_row, int64_t a_col, const float* b,
-                 int64_t b_row, int64_t b_col, int64_t rows, int64_t cols, float* y) {
+void ApplyBinary(const Exec& exec, Binary op, const float* a, int64_t a_row, int64_t a_col,
+                 const float* b, int64_t b_row, int64_t b_col, int64_t rows, int64_t cols,
+                 float* y) {
   const KernelTable& table = TableOf(exec.isa);
   // One long row is cut into pieces, so that it too is shared out.
   constexpr int64_t kPiece = kTaskFloats;
   const int64_t pieces = CeilDiv(cols, kPiece);
   ForRows(exec, rows * pieces, cols < kPiece ? cols : kPiece, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
-      const int64_t r = i / pieces, c = i % pieces * kPiece, n = c + kPiece < cols ? kPiece : cols - c;
-      table.binary(op, a + r * a_row + c * a_col, a_col, b + r * b_row + c * b_col, b_col, n, y + r * cols + c);
+      const int64_t r = i / pieces, c = i % pieces * kPiece,
+                    n = c + kPiece < cols ? kPiece : cols - c;
+      table.binary(op, a + r * a_row + c * a_col, a_col, b + r * b_row + c * b_col, b_col, n,
+                   y + r * cols + c);
     }
   });
 }
 
-void QuantizeRows(const Exec& exec, const float* x, int64_t x_stride, int64_t rows, int64_t cols, int32_t group,
-                  int8_t* q, float* scales) {
+void QuantizeRows(const Exec& exec, const float* x, int64_t x_stride, int64_t rows, int64_t cols,
+                  int32_t group, int8_t* q, float* scales) {
   const int64_t groups = CeilDiv(cols, group);
   ForRows(exec, rows, cols, [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      TableOf(exec.isa).quantize_row(x + r * x_stride, cols, group, q + r * cols, scales + r * groups);
+      TableOf(exec.isa).quantize_row(x + r * x_stride, cols, group, q + r * cols,
+                                     scales + r * groups);
     }
   });
 }

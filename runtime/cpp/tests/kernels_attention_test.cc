@@ -16,8 +16,9 @@ struct Case {
   bool bias, mask, sinks;
 };
 
-std::vector<double> Reference(const Case& c, const std::vector<float>& q, const std::vector<float>& k,
-                              const std::vector<float>& v, int64_t ring, float scale, const std::vector<float>& bias,
+std::vector<double> Reference(const Case& c, const std::vector<float>& q,
+                              const std::vector<float>& k, const std::vector<float>& v,
+                              int64_t ring, float scale, const std::vector<float>& bias,
                               const std::vector<uint8_t>& mask, const std::vector<float>& sinks) {
   std::vector<double> out(static_cast<size_t>(c.batch * c.queries * c.heads * c.value_dim));
   for (int64_t b = 0; b < c.batch; ++b) {
@@ -34,12 +35,15 @@ std::vector<double> Reference(const Case& c, const std::vector<float>& q, const 
           if (c.mask && mask[static_cast<size_t>(b * c.keys + j)] == 0) continue;
           double dot = 0;
           for (int64_t e = 0; e < c.dim; ++e) {
-            dot += static_cast<double>(q[static_cast<size_t>(((b * c.queries + i) * c.heads + h) * c.dim + e)]) *
+            dot += static_cast<double>(
+                       q[static_cast<size_t>(((b * c.queries + i) * c.heads + h) * c.dim + e)]) *
                    static_cast<double>(k[static_cast<size_t>((kv * c.keys + j) * c.dim + e)]);
           }
           dot *= static_cast<double>(scale);
-          if (c.softcap > 0) dot = static_cast<double>(c.softcap) * std::tanh(dot / static_cast<double>(c.softcap));
-          if (c.bias) dot += static_cast<double>(bias[static_cast<size_t>((h * c.queries + i) * c.keys + j)]);
+          if (c.softcap > 0)
+            dot = static_cast<double>(c.softcap) * std::tanh(dot / static_cast<double>(c.softcap));
+          if (c.bias)
+            dot += static_cast<double>(bias[static_cast<size_t>((h * c.queries + i) * c.keys + j)]);
           s[static_cast<size_t>(j)] = dot;
           top = std::fmax(top, dot);
         }
@@ -50,7 +54,8 @@ std::vector<double> Reference(const Case& c, const std::vector<float>& q, const 
         for (int64_t e = 0; e < c.value_dim; ++e) {
           double y = 0;
           for (int64_t j = 0; j < c.keys; ++j) {
-            y += s[static_cast<size_t>(j)] * static_cast<double>(v[static_cast<size_t>((kv * c.keys + j) * c.value_dim + e)]);
+            y += s[static_cast<size_t>(j)] *
+                 static_cast<double>(v[static_cast<size_t>((kv * c.keys + j) * c.value_dim + e)]);
           }
           out[static_cast<size_t>(((b * c.queries + i) * c.heads + h) * c.value_dim + e)] = y / sum;
         }
@@ -64,13 +69,17 @@ struct Region {
   Buffer data, scales;
   KvCache cache;
   Region(DType dtype, int64_t batch, int64_t heads, int64_t capacity, int64_t dim, bool ring)
-      : data(KvDataBytes(dtype, batch, heads, capacity, dim)), scales(KvScaleBytes(dtype, batch, heads, capacity)) {
-    cache = {dtype, data.data(), reinterpret_cast<float*>(scales.data()), batch, heads, capacity, dim, ring};
+      : data(KvDataBytes(dtype, batch, heads, capacity, dim)),
+        scales(KvScaleBytes(dtype, batch, heads, capacity)) {
+    cache = {dtype, data.data(), reinterpret_cast<float*>(scales.data()), batch, heads, capacity,
+             dim,   ring};
   }
 };
 
-// Stores all keys in pieces, reads them back (a ring only its newest), and returns what the cache holds as f32.
-std::vector<float> Fill(const Exec& exec, Region& region, const std::vector<float>& x, int64_t keys) {
+// Stores all keys in pieces, reads them back (a ring only its newest), and returns what the cache
+// holds as f32.
+std::vector<float> Fill(const Exec& exec, Region& region, const std::vector<float>& x,
+                        int64_t keys) {
   const KvCache& c = region.cache;
   const auto at = [&](std::vector<float>& v, int64_t position) {
     return Heads{v.data() + position * c.dim, c.heads * keys * c.dim, keys * c.dim, c.dim};
@@ -95,25 +104,33 @@ void TestCase(Random& random, const Case& c) {
   std::vector<float> q = random.Floats(c.batch * c.queries * c.heads * c.dim, 3.0f);
   const std::vector<float> k = random.Floats(c.batch * c.kv_heads * c.keys * c.dim, 3.0f);
   const std::vector<float> v = random.Floats(c.batch * c.kv_heads * c.keys * c.value_dim);
-  const std::vector<float> bias = random.Floats(c.heads * c.queries * c.keys), sinks = random.Floats(c.heads);
+  const std::vector<float> bias = random.Floats(c.heads * c.queries * c.keys),
+                           sinks = random.Floats(c.heads);
   std::vector<uint8_t> mask(static_cast<size_t>(c.batch * c.keys));
-  for (size_t i = 0; i < mask.size(); ++i) mask[i] = i < static_cast<size_t>(c.keys) / 2 ? 0 : random.Int(0, 3) != 0;
+  for (size_t i = 0; i < mask.size(); ++i)
+    mask[i] = i < static_cast<size_t>(c.keys) / 2 ? 0 : random.Int(0, 3) != 0;
   const int64_t capacity = c.ring ? c.window + c.queries + 2 : c.keys + 7;
   std::vector<float> first[4];
   std::vector<double> want;
   ForEachExec([&](const Exec& exec) {
-    snprintf(label, sizeof label, "attention B%d H%d/%d S%d T%d D%d/%d dtype %d ring %d causal %d window %d cap %g bias %d mask %d sinks %d %s/%d",
-             static_cast<int>(c.batch), static_cast<int>(c.heads), static_cast<int>(c.kv_heads), static_cast<int>(c.queries),
-             static_cast<int>(c.keys), static_cast<int>(c.dim), static_cast<int>(c.value_dim), static_cast<int>(c.dtype), c.ring,
-             c.causal, static_cast<int>(c.window), static_cast<double>(c.softcap), c.bias, c.mask, c.sinks, IsaName(exec.isa), exec.threads());
+    snprintf(label, sizeof label,
+             "attention B%d H%d/%d S%d T%d D%d/%d dtype %d ring %d causal %d window %d cap %g bias "
+             "%d mask %d sinks %d %s/%d",
+             static_cast<int>(c.batch), static_cast<int>(c.heads), static_cast<int>(c.kv_heads),
+             static_cast<int>(c.queries), static_cast<int>(c.keys), static_cast<int>(c.dim),
+             static_cast<int>(c.value_dim), static_cast<int>(c.dtype), c.ring, c.causal,
+             static_cast<int>(c.window), static_cast<double>(c.softcap), c.bias, c.mask, c.sinks,
+             IsaName(exec.isa), exec.threads());
     where = label;
     Region keys(c.dtype, c.batch, c.kv_heads, capacity, c.dim, c.ring);
     Region values(c.dtype, c.batch, c.kv_heads, capacity, c.value_dim, c.ring);
     const std::vector<float> kf = Fill(exec, keys, k, c.keys), vf = Fill(exec, values, v, c.keys);
-    if (want.empty()) want = Reference(c, q, kf, vf, c.ring ? capacity : 0, scale, bias, mask, sinks);
+    if (want.empty())
+      want = Reference(c, q, kf, vf, c.ring ? capacity : 0, scale, bias, mask, sinks);
     std::vector<float> out(want.size(), 3.0f);
     AttentionArgs a;
-    a.batch = c.batch, a.heads = c.heads, a.kv_heads = c.kv_heads, a.queries = c.queries, a.keys = c.keys;
+    a.batch = c.batch, a.heads = c.heads, a.kv_heads = c.kv_heads, a.queries = c.queries,
+    a.keys = c.keys;
     a.dim = c.dim, a.value_dim = c.value_dim;
     a.q = {q.data(), c.queries * c.heads * c.dim, c.dim, c.heads * c.dim};
     a.out = {out.data(), c.queries * c.heads * c.value_dim, c.value_dim, c.heads * c.value_dim};
@@ -139,14 +156,29 @@ void TestCase(Random& random, const Case& c) {
 
 void TestAttention(Random& random) {
   int turn = 0;
-  const int64_t lengths[][2] = {{1, 1}, {1, 16}, {1, 37}, {1, 700}, {3, 20}, {5, 5}, {17, 17}, {21, 90}, {70, 70}, {66, 133}, {4, 2}};
+  const int64_t lengths[][2] = {{1, 1},   {1, 16},  {1, 37},  {1, 700},  {3, 20}, {5, 5},
+                                {17, 17}, {21, 90}, {70, 70}, {66, 133}, {4, 2}};
   const int64_t heads[][2] = {{1, 1}, {4, 2}, {9, 3}, {14, 2}, {20, 1}};
   const int64_t dims[][2] = {{8, 8}, {64, 64}, {33, 20}, {48, 64}, {80, 80}};
   for (const auto& length : lengths) {
     for (const auto& head : heads) {
       for (const auto& dim : dims) {
         ++turn;
-        Case c = {turn % 3 == 0 ? 2 : 1, head[0], head[1], length[0], length[1], dim[0], dim[1], DType::kF32, false, true, 0, 0.0f, false, false, false};
+        Case c = {turn % 3 == 0 ? 2 : 1,
+                  head[0],
+                  head[1],
+                  length[0],
+                  length[1],
+                  dim[0],
+                  dim[1],
+                  DType::kF32,
+                  false,
+                  true,
+                  0,
+                  0.0f,
+                  false,
+                  false,
+                  false};
         c.dtype = static_cast<DType>(turn % 4);
         c.causal = turn % 7 != 0;
         if (turn % 5 == 0) c.window = 9;

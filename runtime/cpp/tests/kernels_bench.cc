@@ -1,4 +1,5 @@
-// Kernel speeds against this kind of machine's limits: 42 GB/s and 1.05 int8, 0.52 bf16, 0.26 f32 TOP/s a core.
+// Kernel speeds against this kind of machine's limits: 42 GB/s and 1.05 int8, 0.52 bf16, 0.26 f32
+// TOP/s a core.
 //   kernels_bench [threads]      SMELT_ISA chooses the instruction set
 #include <time.h>
 
@@ -15,8 +16,10 @@ double Seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// The best of many short runs, shorter than a scheduler's time slice: what the kernel takes when nobody disturbs it.
-template <typename F> double Best(const F& f) {
+// The best of many short runs, shorter than a scheduler's time slice: what the kernel takes when
+// nobody disturbs it.
+template <typename F>
+double Best(const F& f) {
   double best = 1e9;
   const double begin = Seconds();
   for (double now = begin; now - begin < 0.25;) {
@@ -43,7 +46,8 @@ void BenchLinear(const Exec& exec, const Bench& b, int64_t O, int64_t K, int64_t
   Buffer blob(static_cast<size_t>(bytes * copies));
   Random random;
   const Weights w = MakeWeights(random, shape);
-  for (int64_t i = 0; i < copies; ++i) memcpy(blob.data() + i * bytes, w.data(), static_cast<size_t>(bytes));
+  for (int64_t i = 0; i < copies; ++i)
+    memcpy(blob.data() + i * bytes, w.data(), static_cast<size_t>(bytes));
   std::vector<float> x = random.Floats(rows * K), y(static_cast<size_t>(rows * O));
   Buffer scratch(LinearScratchBytes(exec, shape, b.input, rows));
   LinearArgs a;
@@ -58,14 +62,17 @@ void BenchLinear(const Exec& exec, const Bench& b, int64_t O, int64_t K, int64_t
     a.w = MatrixAt(shape, blob.data() + turn++ % copies * bytes);
     Linear(exec, a, scratch.data());
   });
-  printf("%-22s %6d x %-5d rows %-4d %9.1f us  %6.1f GB/s  %7.1f GOP/s\n", b.name, static_cast<int>(O), static_cast<int>(K),
-         static_cast<int>(rows), t * 1e6, static_cast<double>(bytes) / t * 1e-9, 2e-9 * static_cast<double>(O * K * rows) / t);
+  printf("%-22s %6d x %-5d rows %-4d %9.1f us  %6.1f GB/s  %7.1f GOP/s\n", b.name,
+         static_cast<int>(O), static_cast<int>(K), static_cast<int>(rows), t * 1e6,
+         static_cast<double>(bytes) / t * 1e-9, 2e-9 * static_cast<double>(O * K * rows) / t);
 }
 
-void BenchAttention(const Exec& exec, DType dtype, int64_t heads, int64_t kv_heads, int64_t dim, int64_t queries, int64_t keys) {
+void BenchAttention(const Exec& exec, DType dtype, int64_t heads, int64_t kv_heads, int64_t dim,
+                    int64_t queries, int64_t keys) {
   Random random;
   const int64_t copies = queries == 1 ? 40 : 1;
-  const size_t data = KvDataBytes(dtype, 1, kv_heads, keys, dim), scales = KvScaleBytes(dtype, 1, kv_heads, keys);
+  const size_t data = KvDataBytes(dtype, 1, kv_heads, keys, dim),
+               scales = KvScaleBytes(dtype, 1, kv_heads, keys);
   Buffer region((data + scales) * 2 * static_cast<size_t>(copies));
   std::vector<float> rows = random.Floats(kv_heads * keys * dim);
   std::vector<KvCache> caches;
@@ -76,7 +83,8 @@ void BenchAttention(const Exec& exec, DType dtype, int64_t heads, int64_t kv_hea
   }
   std::vector<float> q = random.Floats(queries * heads * dim), out(q.size());
   AttentionArgs a;
-  a.heads = heads, a.kv_heads = kv_heads, a.queries = queries, a.keys = keys, a.dim = a.value_dim = dim;
+  a.heads = heads, a.kv_heads = kv_heads, a.queries = queries, a.keys = keys,
+  a.dim = a.value_dim = dim;
   a.q = {q.data(), 0, dim, heads * dim};
   a.out = {out.data(), 0, dim, heads * dim};
   a.causal = true;
@@ -89,11 +97,13 @@ void BenchAttention(const Exec& exec, DType dtype, int64_t heads, int64_t kv_hea
     turn += 2;
     Attention(exec, a, scratch.data());
   });
-  const double pairs = static_cast<double>(queries) * (static_cast<double>(keys) - 0.5 * static_cast<double>(queries - 1));
+  const double pairs = static_cast<double>(queries) *
+                       (static_cast<double>(keys) - 0.5 * static_cast<double>(queries - 1));
   static const char* const kNames[] = {"f32", "f16", "bf16", "int8"};
-  printf("attention %-4s %2d/%d x %-3d S %-4d T %-5d %9.1f us  %6.1f GB/s  %7.1f GOP/s\n", kNames[static_cast<int>(dtype)],
-         static_cast<int>(heads), static_cast<int>(kv_heads), static_cast<int>(dim), static_cast<int>(queries),
-         static_cast<int>(keys), t * 1e6, static_cast<double>(2 * (data + scales)) / t * 1e-9,
+  printf("attention %-4s %2d/%d x %-3d S %-4d T %-5d %9.1f us  %6.1f GB/s  %7.1f GOP/s\n",
+         kNames[static_cast<int>(dtype)], static_cast<int>(heads), static_cast<int>(kv_heads),
+         static_cast<int>(dim), static_cast<int>(queries), static_cast<int>(keys), t * 1e6,
+         static_cast<double>(2 * (data + scales)) / t * 1e-9,
          4e-9 * pairs * static_cast<double>(heads * dim) / t);
 }
 
@@ -105,10 +115,14 @@ int main(int argc, char** argv) {
   pool.Start(threads);
   const Exec exec = {BestIsa(), &pool};
   printf("%s, %d thread(s)\n", IsaName(exec.isa), exec.threads());
-  const Bench benches[] = {{"int4 g32", Format::kInt4, 32, Input::kInt8},     {"int4 g64", Format::kInt4, 64, Input::kInt8},
-                           {"int8 g32", Format::kInt8, 32, Input::kInt8},     {"int8 g128", Format::kInt8, 128, Input::kInt8},
-                           {"int4 g32, f32 input", Format::kInt4, 32, Input::kF32}, {"bf16, f32 input", Format::kBf16, 0, Input::kF32},
-                           {"bf16", Format::kBf16, 0, Input::kBf16},          {"f16", Format::kF16, 0, Input::kF32},
+  const Bench benches[] = {{"int4 g32", Format::kInt4, 32, Input::kInt8},
+                           {"int4 g64", Format::kInt4, 64, Input::kInt8},
+                           {"int8 g32", Format::kInt8, 32, Input::kInt8},
+                           {"int8 g128", Format::kInt8, 128, Input::kInt8},
+                           {"int4 g32, f32 input", Format::kInt4, 32, Input::kF32},
+                           {"bf16, f32 input", Format::kBf16, 0, Input::kF32},
+                           {"bf16", Format::kBf16, 0, Input::kBf16},
+                           {"f16", Format::kF16, 0, Input::kF32},
                            {"f32", Format::kF32, 0, Input::kF32}};
   for (const Bench& b : benches) {
     BenchLinear(exec, b, 4864, 896, 1, true);
@@ -132,10 +146,12 @@ int main(int argc, char** argv) {
   m.a = a.data(), m.b = b.data(), m.c = c.data();
   Buffer scratch(MatMulScratchBytes(exec, m));
   const double t = Best([&] { MatMul(exec, m, scratch.data()); });
-  printf("matmul 384 x 384 x 1536 transposed: %.1f us, %.1f GOP/s\n", t * 1e6, 2e-9 * 384 * 384 * 1536 / t);
+  printf("matmul 384 x 384 x 1536 transposed: %.1f us, %.1f GOP/s\n", t * 1e6,
+         2e-9 * 384 * 384 * 1536 / t);
   NormArgs n;
   n.rows = 512, n.dim = 576, n.x = c.data(), n.y = norm.data(), n.weight = a.data(), n.eps = 1e-5f;
   printf("rms norm 512 x 576: %.1f us\n", Best([&] { RmsNorm(exec, n); }) * 1e6);
-  printf("gelu 512 x 576: %.1f us\n", Best([&] { Activate(exec, Activation::kGelu, c.data(), 512 * 576, norm.data()); }) * 1e6);
+  printf("gelu 512 x 576: %.1f us\n",
+         Best([&] { Activate(exec, Activation::kGelu, c.data(), 512 * 576, norm.data()); }) * 1e6);
   return 0;
 }

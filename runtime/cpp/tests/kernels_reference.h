@@ -1,4 +1,5 @@
-// What the kernel tests share: a deterministic generator, a packer written from the layout table of kernels.h, checks.
+// What the kernel tests share: a deterministic generator, a packer written from the layout table of
+// kernels.h, checks.
 #pragma once
 
 #include <cmath>
@@ -22,7 +23,9 @@ struct Random {
     state ^= state >> 7;
     return state ^= state << 17;
   }
-  int64_t Int(int64_t low, int64_t high) { return low + static_cast<int64_t>(Next() % static_cast<uint64_t>(high - low + 1)); }
+  int64_t Int(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(Next() % static_cast<uint64_t>(high - low + 1));
+  }
   float Unit() { return static_cast<float>(Next() >> 40) / 8388608.0f - 1.0f; }  // [-1, 1)
   std::vector<float> Floats(int64_t n, float scale = 1.0f) {
     std::vector<float> x(static_cast<size_t>(n));
@@ -31,7 +34,8 @@ struct Random {
   }
 };
 
-// 64-byte aligned memory with a guard at the end of exactly the asked size (address sanitizer sees an overrun).
+// 64-byte aligned memory with a guard at the end of exactly the asked size (address sanitizer sees
+// an overrun).
 class Buffer {
  public:
   explicit Buffer(size_t bytes) : raw_(bytes + 128) {
@@ -50,10 +54,10 @@ class Buffer {
 
 struct Weights {
   PackedShape shape;
-  std::vector<float> plain;     // [rows, cols]: the exact values
-  std::vector<int32_t> codes;   // [rows, cols]: code - zero
-  std::vector<float> scales;    // [rows, groups]
-  std::vector<uint8_t> blob;    // unaligned storage; the packed matrix begins at data()
+  std::vector<float> plain;    // [rows, cols]: the exact values
+  std::vector<int32_t> codes;  // [rows, cols]: code - zero
+  std::vector<float> scales;   // [rows, groups]
+  std::vector<uint8_t> blob;   // unaligned storage; the packed matrix begins at data()
   size_t shift = 0;
   const uint8_t* data() const { return blob.data() + shift; }
   PackedMatrix matrix() const { return MatrixAt(shape, data()); }
@@ -70,7 +74,8 @@ inline Weights MakeWeights(Random& random, const PackedShape& shape, bool unit_s
   uint8_t* p = w.blob.data() + w.shift;
   w.plain.resize(static_cast<size_t>(rows * cols));
   const auto put16 = [&](int64_t at, uint16_t h) { memcpy(p + at * 2, &h, 2); };
-  if (shape.format == Format::kF32 || shape.format == Format::kF16 || shape.format == Format::kBf16) {
+  if (shape.format == Format::kF32 || shape.format == Format::kF16 ||
+      shape.format == Format::kBf16) {
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < cols; ++c) {
         float x = random.Unit();
@@ -80,7 +85,8 @@ inline Weights MakeWeights(Random& random, const PackedShape& shape, bool unit_s
         const int64_t panel = r / 16 * padded * 16;
         if (shape.format == Format::kF32) memcpy(p + (panel + c * 16 + r % 16) * 4, &x, 4);
         if (shape.format == Format::kF16) put16(panel + c * 16 + r % 16, F16OfFloat(x));
-        if (shape.format == Format::kBf16) put16(panel + c / 2 * 32 + r % 16 * 2 + c % 2, Bf16OfFloat(x));
+        if (shape.format == Format::kBf16)
+          put16(panel + c / 2 * 32 + r % 16 * 2 + c % 2, Bf16OfFloat(x));
       }
     }
     return w;
@@ -92,7 +98,8 @@ inline Weights MakeWeights(Random& random, const PackedShape& shape, bool unit_s
   w.scales.resize(static_cast<size_t>(rows * groups));
   for (int64_t r = 0; r < panels * 16; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
-      const float scale = unit_scales ? 1.0f : FloatOfF16(F16OfFloat(0.01f + 0.01f * random.Unit()));
+      const float scale =
+          unit_scales ? 1.0f : FloatOfF16(F16OfFloat(0.01f + 0.01f * random.Unit()));
       const int32_t zero = shape.symmetric ? constant : static_cast<int32_t>(random.Int(0, top));
       const int64_t at = (r / 16 * groups + g) * 16 + r % 16;
       if (r < rows) {
@@ -104,14 +111,20 @@ inline Weights MakeWeights(Random& random, const PackedShape& shape, bool unit_s
         const bool real = r < rows && c < cols;
         // Extremes often: 0 and the largest code are where narrow arithmetic would saturate.
         const int64_t dice = random.Int(0, 3), lowest = shape.symmetric && !four ? 1 : 0;
-        const int32_t code = !real ? zero : static_cast<int32_t>(dice == 0 ? lowest : dice == 1 ? top : random.Int(lowest, top));
+        const int32_t code = !real ? zero
+                                   : static_cast<int32_t>(dice == 0   ? lowest
+                                                          : dice == 1 ? top
+                                                                      : random.Int(lowest, top));
         if (real) {
           w.codes[static_cast<size_t>(r * cols + c)] = code - zero;
           w.plain[static_cast<size_t>(r * cols + c)] = scale * static_cast<float>(code - zero);
         }
         const int64_t panel = r / 16 * padded * 16;
-        if (four) p[panel / 2 + c / 8 * 64 + r % 16 * 4 + c % 4] |= static_cast<uint8_t>(code << (c / 4 % 2 * 4));
-        else p[panel + c / 4 * 64 + r % 16 * 4 + c % 4] = static_cast<uint8_t>(code);
+        if (four)
+          p[panel / 2 + c / 8 * 64 + r % 16 * 4 + c % 4] |=
+              static_cast<uint8_t>(code << (c / 4 % 2 * 4));
+        else
+          p[panel + c / 4 * 64 + r % 16 * 4 + c % 4] = static_cast<uint8_t>(code);
       }
     }
   }
@@ -119,7 +132,8 @@ inline Weights MakeWeights(Random& random, const PackedShape& shape, bool unit_s
 }
 
 // Largest |a - b| relative to the largest |b|.
-inline void ExpectNear(const std::vector<float>& got, const std::vector<double>& want, double tolerance) {
+inline void ExpectNear(const std::vector<float>& got, const std::vector<double>& want,
+                       double tolerance) {
   double most = 1e-30, worst = 0.0;
   size_t at = 0;
   for (size_t i = 0; i < want.size(); ++i) most = std::fmax(most, std::fabs(want[i]));
@@ -129,7 +143,9 @@ inline void ExpectNear(const std::vector<float>& got, const std::vector<double>&
   }
   if (worst <= tolerance * most) return;
   ++failures;
-  if (failures < 30) printf("FAIL %s: [%zu] is %g, should be %g (largest %g)\n", where, at, static_cast<double>(got[at]), want[at], most);
+  if (failures < 30)
+    printf("FAIL %s: [%zu] is %g, should be %g (largest %g)\n", where, at,
+           static_cast<double>(got[at]), want[at], most);
 }
 
 inline void Expect(bool ok, const char* what) {
@@ -138,27 +154,38 @@ inline void Expect(bool ok, const char* what) {
   if (failures < 30) printf("FAIL %s: %s\n", where, what);
 }
 
-template <typename T> bool SameBits(const std::vector<T>& a, const std::vector<T>& b) {
+template <typename T>
+bool SameBits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
 inline double ActRef(Activation act, double x) {
   switch (act) {
-    case Activation::kNone: return x;
-    case Activation::kSilu: return x / (1 + std::exp(-x));
-    case Activation::kGelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::kGeluTanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::kRelu: return x > 0 ? x : 0;
-    case Activation::kSigmoid: return 1 / (1 + std::exp(-x));
-    case Activation::kTanh: return std::tanh(x);
-    case Activation::kQuickGelu: return x / (1 + std::exp(-1.702 * x));
-    case Activation::kRelu2: return x > 0 ? x * x : 0;
+    case Activation::kNone:
+      return x;
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kGelu:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kRelu:
+      return x > 0 ? x : 0;
+    case Activation::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::kTanh:
+      return std::tanh(x);
+    case Activation::kQuickGelu:
+      return x / (1 + std::exp(-1.702 * x));
+    case Activation::kRelu2:
+      return x > 0 ? x * x : 0;
   }
   return 0;
 }
 
 // Every instruction set of this machine, with 1 to 4 threads: body(exec).
-template <typename Body> void ForEachExec(const Body& body) {
+template <typename Body>
+void ForEachExec(const Body& body) {
   static ThreadPool pools[3];
   static bool started = false;
   for (int i = 0; i < 3 && !started; ++i) pools[i].Start(i + 2);

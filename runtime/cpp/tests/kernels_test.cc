@@ -1,4 +1,5 @@
-// Linear, embedding, rows, matmul, convolution: every instruction set and thread count against plain double loops.
+// Linear, embedding, rows, matmul, convolution: every instruction set and thread count against
+// plain double loops.
 #include "kernels_reference.h"
 
 using namespace smelt;
@@ -23,24 +24,29 @@ struct Quantized {
 };
 Quantized QuantizeRef(const std::vector<float>& x, int64_t rows, int64_t cols, int64_t group) {
   const int64_t groups = (cols + group - 1) / group;
-  Quantized out{std::vector<int32_t>(x.size()), std::vector<float>(static_cast<size_t>(rows * groups))};
+  Quantized out{std::vector<int32_t>(x.size()),
+                std::vector<float>(static_cast<size_t>(rows * groups))};
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
       float amax = 0.0f;
       const int64_t last = (g + 1) * group < cols ? (g + 1) * group : cols;
-      for (int64_t c = g * group; c < last; ++c) amax = std::fmax(amax, std::fabs(x[static_cast<size_t>(r * cols + c)]));
+      for (int64_t c = g * group; c < last; ++c)
+        amax = std::fmax(amax, std::fabs(x[static_cast<size_t>(r * cols + c)]));
       out.scales[static_cast<size_t>(r * groups + g)] = amax / 127.0f;
       for (int64_t c = g * group; c < last; ++c) {
         const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
         const float v = std::nearbyintf(x[static_cast<size_t>(r * cols + c)] * inverse);
-        out.q[static_cast<size_t>(r * cols + c)] = static_cast<int32_t>(v > 127 ? 127 : v < -127 ? -127 : v);
+        out.q[static_cast<size_t>(r * cols + c)] = static_cast<int32_t>(v > 127    ? 127
+                                                                        : v < -127 ? -127
+                                                                                   : v);
       }
     }
   }
   return out;
 }
 
-std::vector<double> DotsRef(const Weights& w, Input input, const std::vector<float>& x, int64_t rows) {
+std::vector<double> DotsRef(const Weights& w, Input input, const std::vector<float>& x,
+                            int64_t rows) {
   const int64_t K = w.shape.cols, O = w.shape.rows, group = w.shape.group;
   std::vector<double> y(static_cast<size_t>(rows * O));
   if (input == Input::kInt8x2) {  // what the first term leaves over is quantized again
@@ -48,7 +54,8 @@ std::vector<double> DotsRef(const Weights& w, Input input, const std::vector<flo
     const int64_t groups = (K + group - 1) / group;
     std::vector<float> left(x.size());
     for (int64_t i = 0; i < rows * K; ++i) {
-      const float taken = q.scales[static_cast<size_t>(i / K * groups + i % K / group)] * static_cast<float>(q.q[static_cast<size_t>(i)]);
+      const float taken = q.scales[static_cast<size_t>(i / K * groups + i % K / group)] *
+                          static_cast<float>(q.q[static_cast<size_t>(i)]);
       left[static_cast<size_t>(i)] = x[static_cast<size_t>(i)] - taken;
     }
     std::vector<double> sum = DotsRef(w, Input::kInt8, x, rows);
@@ -65,16 +72,19 @@ std::vector<double> DotsRef(const Weights& w, Input input, const std::vector<flo
         for (int64_t g = 0; g < groups; ++g) {
           int64_t dot = 0;
           for (int64_t c = g * group; c < (g + 1) * group && c < K; ++c) {
-            dot += int64_t{w.codes[static_cast<size_t>(o * K + c)]} * q.q[static_cast<size_t>(r * K + c)];
+            dot += int64_t{w.codes[static_cast<size_t>(o * K + c)]} *
+                   q.q[static_cast<size_t>(r * K + c)];
           }
           sum += static_cast<double>(w.scales[static_cast<size_t>(o * groups + g)]) *
-                 static_cast<double>(q.scales[static_cast<size_t>(r * groups + g)]) * static_cast<double>(dot);
+                 static_cast<double>(q.scales[static_cast<size_t>(r * groups + g)]) *
+                 static_cast<double>(dot);
         }
       } else {
         for (int64_t c = 0; c < K; ++c) {
           float v = x[static_cast<size_t>(r * K + c)];
           if (input == Input::kBf16) v = FloatOfBf16(Bf16OfFloat(v));
-          sum += static_cast<double>(v) * static_cast<double>(w.plain[static_cast<size_t>(o * K + c)]);
+          sum +=
+              static_cast<double>(v) * static_cast<double>(w.plain[static_cast<size_t>(o * K + c)]);
         }
       }
       y[static_cast<size_t>(r * O + o)] = sum;
@@ -86,7 +96,8 @@ std::vector<double> DotsRef(const Weights& w, Input input, const std::vector<flo
 void TestLinear(Random& random, const LinearCase& c) {
   const int64_t K = c.shape.cols, O = c.shape.rows;
   const Weights w = MakeWeights(random, c.shape), w2 = MakeWeights(random, c.shape);
-  const std::vector<float> x = random.Floats(c.rows * K), bias = random.Floats(O), bias2 = random.Floats(O);
+  const std::vector<float> x = random.Floats(c.rows * K), bias = random.Floats(O),
+                           bias2 = random.Floats(O);
   const std::vector<float> residual = random.Floats(c.rows * O);
   std::vector<double> want = DotsRef(w, c.input, x, c.rows);
   const std::vector<double> up = c.gated ? DotsRef(w2, c.input, x, c.rows) : want;
@@ -98,10 +109,12 @@ void TestLinear(Random& random, const LinearCase& c) {
   }
   std::vector<float> first[4];
   ForEachExec([&](const Exec& exec) {
-    snprintf(label, sizeof label, "linear format %d sym %d group %d input %d rows %d O %d K %d act %d gated %d %s/%d",
-             static_cast<int>(c.shape.format), c.shape.symmetric, c.shape.group, static_cast<int>(c.input),
-             static_cast<int>(c.rows), static_cast<int>(O), static_cast<int>(K), static_cast<int>(c.act), c.gated,
-             IsaName(exec.isa), exec.threads());
+    snprintf(label, sizeof label,
+             "linear format %d sym %d group %d input %d rows %d O %d K %d act %d gated %d %s/%d",
+             static_cast<int>(c.shape.format), c.shape.symmetric, c.shape.group,
+             static_cast<int>(c.input), static_cast<int>(c.rows), static_cast<int>(O),
+             static_cast<int>(K), static_cast<int>(c.act), c.gated, IsaName(exec.isa),
+             exec.threads());
     where = label;
     LinearArgs a;
     a.w = w.matrix();
@@ -156,7 +169,8 @@ void TestLinears(Random& random) {
   }
 }
 
-// With unit scales and inputs that quantize to themselves the result is the integer itself: bit-equal everywhere.
+// With unit scales and inputs that quantize to themselves the result is the integer itself:
+// bit-equal everywhere.
 void TestIntegersExact(Random& random) {
   for (Format format : {Format::kInt8, Format::kInt4}) {
     for (bool symmetric : {true, false}) {
@@ -166,14 +180,17 @@ void TestIntegersExact(Random& random) {
         std::vector<float> x(static_cast<size_t>(rows * 256));
         for (size_t i = 0; i < x.size(); ++i) {
           const int64_t dice = random.Int(0, 2);
-          x[i] = static_cast<float>(i % 128 == 0 || dice == 0 ? 127 : dice == 1 ? -127 : random.Int(-127, 127));
+          x[i] = static_cast<float>(i % 128 == 0 || dice == 0 ? 127
+                                    : dice == 1               ? -127
+                                                              : random.Int(-127, 127));
         }
         std::vector<float> want(static_cast<size_t>(rows * 33));
         for (int64_t r = 0; r < rows; ++r) {
           for (int64_t o = 0; o < 33; ++o) {
             int64_t dot = 0;
             for (int64_t c = 0; c < 256; ++c) {
-              dot += w.codes[static_cast<size_t>(o * 256 + c)] * static_cast<int64_t>(x[static_cast<size_t>(r * 256 + c)]);
+              dot += w.codes[static_cast<size_t>(o * 256 + c)] *
+                     static_cast<int64_t>(x[static_cast<size_t>(r * 256 + c)]);
             }
             want[static_cast<size_t>(r * 33 + o)] = static_cast<float>(dot);
           }
@@ -202,14 +219,17 @@ void TestQuantizeRows(Random& random) {
   for (int64_t cols : {1, 16, 50, 160}) {
     for (int64_t group : {16, 32, 48}) {
       std::vector<float> x = random.Floats(3 * cols, 5.0f);
-      for (int64_t i = 0; i < cols; ++i) x[static_cast<size_t>(cols + i)] = i < 16 ? 0.0f : x[static_cast<size_t>(cols + i)];
-      for (int64_t i = 0; i + 1 < cols; i += 2) x[static_cast<size_t>(i)] = static_cast<float>(i) + 0.5f;  // ties
+      for (int64_t i = 0; i < cols; ++i)
+        x[static_cast<size_t>(cols + i)] = i < 16 ? 0.0f : x[static_cast<size_t>(cols + i)];
+      for (int64_t i = 0; i + 1 < cols; i += 2)
+        x[static_cast<size_t>(i)] = static_cast<float>(i) + 0.5f;  // ties
       const Quantized want = QuantizeRef(x, 3, cols, group);
       ForEachExec([&](const Exec& exec) {
         where = "quantize rows";
         std::vector<int8_t> q(x.size());
         std::vector<float> scales(want.scales.size());
-        QuantizeRows(exec, x.data(), cols, 3, cols, static_cast<int32_t>(group), q.data(), scales.data());
+        QuantizeRows(exec, x.data(), cols, 3, cols, static_cast<int32_t>(group), q.data(),
+                     scales.data());
         bool same = true;
         for (size_t i = 0; i < q.size(); ++i) same = same && q[i] == want.q[i];
         Expect(same, "codes");
@@ -222,7 +242,8 @@ void TestQuantizeRows(Random& random) {
 void TestEmbedding(Random& random) {
   for (int format = 0; format < 5; ++format) {
     for (bool symmetric : {true, false}) {
-      const PackedShape shape = {static_cast<Format>(format), symmetric, format >= 3 ? 32 : 0, 45, 70};
+      const PackedShape shape = {static_cast<Format>(format), symmetric, format >= 3 ? 32 : 0, 45,
+                                 70};
       const Weights w = MakeWeights(random, shape);
       const std::vector<int64_t> ids = {0, 44, 16, 15, 16, 31};
       ForEachExec([&](const Exec& exec) {
@@ -230,7 +251,8 @@ void TestEmbedding(Random& random) {
         std::vector<float> y(ids.size() * 72, 7.0f), all(45 * 70);
         Expect(EmbeddingRows(exec, w.matrix(), ids.data(), 6, y.data(), 72), "valid ids");
         for (size_t i = 0; i < ids.size(); ++i) {
-          Expect(memcmp(&y[i * 72], &w.plain[static_cast<size_t>(ids[i]) * 70], 70 * 4) == 0, "row differs");
+          Expect(memcmp(&y[i * 72], &w.plain[static_cast<size_t>(ids[i]) * 70], 70 * 4) == 0,
+                 "row differs");
         }
         Unpack(exec, w.matrix(), all.data());
         Expect(SameBits(all, w.plain), "unpack differs");
@@ -275,12 +297,15 @@ void TestGrouped(Random& random) {
         const std::vector<double> gate = DotsRef(w[static_cast<size_t>(e)], input, row, 1);
         const std::vector<double> up = DotsRef(w2[static_cast<size_t>(e)], input, row, 1);
         for (int64_t o = 0; o < O; ++o) {
-          const double g = gate[static_cast<size_t>(o)] + static_cast<double>(bias[static_cast<size_t>(e * O + o)]);
-          want[static_cast<size_t>(i * O + o)] = ActRef(Activation::kSilu, g) * up[static_cast<size_t>(o)];
+          const double g = gate[static_cast<size_t>(o)] +
+                           static_cast<double>(bias[static_cast<size_t>(e * O + o)]);
+          want[static_cast<size_t>(i * O + o)] =
+              ActRef(Activation::kSilu, g) * up[static_cast<size_t>(o)];
         }
       }
       ForEachExec([&](const Exec& exec) {
-        snprintf(label, sizeof label, "grouped rows %d format %d %s", static_cast<int>(rows), format, IsaName(exec.isa));
+        snprintf(label, sizeof label, "grouped rows %d format %d %s", static_cast<int>(rows),
+                 format, IsaName(exec.isa));
         where = label;
         GroupedLinearArgs a;
         a.linear.w = MatrixAt(shape, blob.data());

@@ -1,7 +1,9 @@
-// Prefill on AMX: tiles of 16 input rows x 16 output rows. A packed panel is already the shape that AMX wants of its
-// second operand ([K/4][16][4] bytes, [K/2][16][2] bf16), so weights need at most the unpacking of nibbles and zeros.
+// Prefill on AMX: tiles of 16 input rows x 16 output rows. A packed panel is already the shape that
+// AMX wants of its second operand ([K/4][16][4] bytes, [K/2][16][2] bf16), so weights need at most
+// the unpacking of nibbles and zeros.
 //
-// Here the choice, and integers: one tile of exact sums a group, scaled and added in AVX-512 registers in the same order as everywhere else.
+// Here the choice, and integers: one tile of exact sums a group, scaled and added in AVX-512
+// registers in the same order as everywhere else.
 #include <immintrin.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -26,8 +28,8 @@ bool GrantAmx() {
 namespace avx512 {
 namespace {
 
-constexpr int64_t kFewRows = 8;    // up to here the AVX-512 kernels waste less,
-constexpr int64_t kSplitRows = 32; // or up to here, where panels must be split into bf16 first
+constexpr int64_t kFewRows = 8;     // up to here the AVX-512 kernels waste less,
+constexpr int64_t kSplitRows = 32;  // or up to here, where panels must be split into bf16 first
 
 // Columns of one tile product: all of a group, or an even share of at most 64.
 int64_t StepOf(int64_t group) {
@@ -38,7 +40,9 @@ int64_t StepOf(int64_t group) {
 }
 
 // int8 weights with zeros of their own keep unsigned codes, since code - zero needs nine bits.
-bool StaysUnsigned(const PackedMatrix& w) { return w.shape.format == Format::kInt8 && w.zeros != nullptr; }
+bool StaysUnsigned(const PackedMatrix& w) {
+  return w.shape.format == Format::kInt8 && w.zeros != nullptr;
+}
 
 }  // namespace
 
@@ -74,15 +78,17 @@ void AmxPackTile(const TileInput& in) {
   if (in.height < kAmxRows) return PackTile(in);
   const PackedShape& shape = in.w->shape;
   const int64_t padded = in.w->padded_cols;
-  if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
+  if (in.count < in.height)
+    memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
   if (!IsInt(in.input)) return SplitTile(in);
   const int64_t groups = padded / shape.group;
   int8_t* q = static_cast<int8_t*>(in.tile);
   float* scale = reinterpret_cast<float*>(q + padded * kAmxRows);
   int32_t* sums = reinterpret_cast<int32_t*>(scale + groups * kAmxRows);
   for (int r = 0; r < in.count; ++r) {
-    QuantizeTerms(in.x[r], shape.cols, shape.group, {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1},
-                  Terms(in.input), TermBytes(shape, padded, kAmxRows));
+    QuantizeTerms(in.x[r], shape.cols, shape.group,
+                  {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1}, Terms(in.input),
+                  TermBytes(shape, padded, kAmxRows));
   }
 }
 
@@ -123,13 +129,16 @@ struct IntPanel {
   const uint8_t* zeros;
 };
 
-template <bool kUnsigned, int kTile> SMELT_INLINE void Multiply(const IntPanel& p, int64_t g) {
+template <bool kUnsigned, int kTile>
+SMELT_INLINE void Multiply(const IntPanel& p, int64_t g) {
   ZeroTile<kTile>();
   for (int64_t k = g * p.group; k < (g + 1) * p.group; k += p.step) {
     LoadTile<4>(p.q + k, p.padded);
     LoadTile<5>(p.bytes + k * kPanel, 64);
-    if constexpr (kUnsigned) MultiplyUnsigned<kTile, 4, 5>();
-    else MultiplySigned<kTile, 4, 5>();
+    if constexpr (kUnsigned)
+      MultiplyUnsigned<kTile, 4, 5>();
+    else
+      MultiplySigned<kTile, 4, 5>();
   }
 }
 
@@ -147,10 +156,12 @@ SMELT_INLINE void ScaleTile(const IntPanel& p, int64_t g, int32_t* dots, Vf (&su
   }
 }
 
-// out[16][16] of one panel, from its unpacked bytes. A tile is stored three groups after its product was issued, and
-// scaled then: stores that wait for a product fill the scheduler and stop everything else.
+// out[16][16] of one panel, from its unpacked bytes. A tile is stored three groups after its
+// product was issued, and scaled then: stores that wait for a product fill the scheduler and stop
+// everything else.
 template <bool kUnsigned>
-void AmxIntPanel(const TileCall& call, const PackedMatrix& w, int64_t panel, const uint8_t* bytes, float* out) {
+void AmxIntPanel(const TileCall& call, const PackedMatrix& w, int64_t panel, const uint8_t* bytes,
+                 float* out) {
   IntPanel p;
   p.group = w.shape.group;
   p.padded = w.padded_cols;
@@ -217,7 +228,8 @@ void AmxLinearInt(const TileCall& call) {
       kernel(call, w, panel, bytes + at, out);
       if (Terms(call.input) == 1) return;
       kernel(SecondTerm(call), w, panel, bytes + at, more);
-      for (int r = 0; r < kAmxRows; ++r) Store(out + r * kPanel, Load(out + r * kPanel) + Load(more + r * kPanel));
+      for (int r = 0; r < kAmxRows; ++r)
+        Store(out + r * kPanel, Load(out + r * kPanel) + Load(more + r * kPanel));
     };
     run(*call.w, call.weights, acc[0]);
     if (call.w2 != nullptr) run(*call.w2, call.weights2, acc[1]);

@@ -1,6 +1,7 @@
-// Prefill in floats on AMX, which multiplies bf16. An f32 is the sum of three bf16 to its last bit (an f16 of two), and
-// products of bf16 are exact in f32; so six products (all but those below 2^-24 of the result) do an f32's work, at more
-// than twice the speed of the vector units. bf16 weights need no splitting and are read from the file as they lie.
+// Prefill in floats on AMX, which multiplies bf16. An f32 is the sum of three bf16 to its last bit
+// (an f16 of two), and products of bf16 are exact in f32; so six products (all but those below
+// 2^-24 of the result) do an f32's work, at more than twice the speed of the vector units. bf16
+// weights need no splitting and are read from the file as they lie.
 #include <immintrin.h>
 
 #include "amx.h"
@@ -14,7 +15,9 @@ namespace {
 constexpr int64_t kStep = 32;  // columns of a tile
 constexpr int64_t kStepBytes = kStep * kPanel * 2;
 
-int WeightPieces(Format format) { return format == Format::kBf16 ? 1 : format == Format::kF16 ? 2 : 3; }
+int WeightPieces(Format format) {
+  return format == Format::kBf16 ? 1 : format == Format::kF16 ? 2 : 3;
+}
 
 // The next piece of x, leaving what it missed.
 SMELT_INLINE Vi TakePiece(Vf& x) {
@@ -24,7 +27,8 @@ SMELT_INLINE Vi TakePiece(Vf& x) {
 }
 
 // Pairs of columns to [piece][C up to 32 / 2][16][2].
-template <typename Reader> void Split(const PackedMatrix& w, int64_t panel, uint8_t* out) {
+template <typename Reader>
+void Split(const PackedMatrix& w, int64_t panel, uint8_t* out) {
   constexpr int kCols = Reader::kCols < 2 ? 2 : Reader::kCols;
   const int pieces = WeightPieces(w.shape.format);
   const int64_t padded = w.padded_cols, plane = RoundUp(padded, kStep) * kPanel * 2;
@@ -33,8 +37,10 @@ template <typename Reader> void Split(const PackedMatrix& w, int64_t panel, uint
   for (int64_t k = 0; k < padded; k += kCols) {
     Vf column[kCols];
     for (int c = 0; c < kCols; c += Reader::kCols) {
-      if (k + c < padded) reader.Next(column + c);
-      else column[c] = Zero();  // only where columns come one by one
+      if (k + c < padded)
+        reader.Next(column + c);
+      else
+        column[c] = Zero();  // only where columns come one by one
     }
     for (int c = 0; c < kCols; c += 2) {
       uint8_t* to = out + (k + c) * kPanel * 2;
@@ -45,10 +51,12 @@ template <typename Reader> void Split(const PackedMatrix& w, int64_t panel, uint
     }
   }
   const int64_t done = RoundUp(padded, 2) * kPanel * 2;
-  for (int i = 0; i < pieces; ++i) memset(out + i * plane + done, 0, static_cast<size_t>(plane - done));
+  for (int i = 0; i < pieces; ++i)
+    memset(out + i * plane + done, 0, static_cast<size_t>(plane - done));
 }
 
-template <Format kFormat> void SplitCodes(const PackedMatrix& w, int64_t panel, uint8_t* out) {
+template <Format kFormat>
+void SplitCodes(const PackedMatrix& w, int64_t panel, uint8_t* out) {
   if (w.zeros != nullptr) return Split<ReadCodes<kFormat, true>>(w, panel, out);
   Split<ReadCodes<kFormat, false>>(w, panel, out);
 }
@@ -60,8 +68,9 @@ struct Operands {
   int64_t w_plane;
 };
 
-// All products of a step of 32 columns, kRows x kPanels tiles of sums: each operand that is loaded serves two of them,
-// and four sums in turn hide the latency. Pieces i of x and j of w matter while i + j < 3.
+// All products of a step of 32 columns, kRows x kPanels tiles of sums: each operand that is loaded
+// serves two of them, and four sums in turn hide the latency. Pieces i of x and j of w matter while
+// i + j < 3.
 template <int kRows, int kPanels, int kIn, int kWeight, int kFirst = 0>
 SMELT_INLINE void Products(const Operands& p, int64_t k) {
   constexpr int j = kFirst;
@@ -90,7 +99,8 @@ void Run(const Operands& p, int64_t padded, float* out) {
   ZeroTile<3>();
   int64_t k = 0;
   for (; k + kStep <= padded; k += kStep) Products<kRows, kPanels, kIn, kWeight>(p, k);
-  if (k < padded) {  // only weights that lie as in the file, in one piece, end in the middle of a step
+  if (k <
+      padded) {  // only weights that lie as in the file, in one piece, end in the middle of a step
     alignas(64) uint8_t last[2][kStepBytes] = {};
     Operands rest = p;
     for (int i = 0; i < kPanels; ++i) {
@@ -108,7 +118,9 @@ void Run(const Operands& p, int64_t padded, float* out) {
 
 template <int kIn, int kWeight>
 void RunShape(const Operands& p, int rows, int panels, int64_t padded, float* out) {
-  if (rows == 2) return panels == 2 ? Run<2, 2, kIn, kWeight>(p, padded, out) : Run<2, 1, kIn, kWeight>(p, padded, out);
+  if (rows == 2)
+    return panels == 2 ? Run<2, 2, kIn, kWeight>(p, padded, out)
+                       : Run<2, 1, kIn, kWeight>(p, padded, out);
   panels == 2 ? Run<1, 2, kIn, kWeight>(p, padded, out) : Run<1, 1, kIn, kWeight>(p, padded, out);
 }
 
@@ -121,17 +133,23 @@ int64_t SplitBytes(Format format, int64_t padded_cols) {
 
 void SplitPanel(const PackedMatrix& w, int64_t panel, uint8_t* out) {
   switch (w.shape.format) {
-    case Format::kF32: return Split<ReadF32>(w, panel, out);
-    case Format::kF16: return Split<ReadF16>(w, panel, out);
-    case Format::kBf16: return;
-    case Format::kInt8: return SplitCodes<Format::kInt8>(w, panel, out);
-    case Format::kInt4: return SplitCodes<Format::kInt4>(w, panel, out);
+    case Format::kF32:
+      return Split<ReadF32>(w, panel, out);
+    case Format::kF16:
+      return Split<ReadF16>(w, panel, out);
+    case Format::kBf16:
+      return;
+    case Format::kInt8:
+      return SplitCodes<Format::kInt8>(w, panel, out);
+    case Format::kInt4:
+      return SplitCodes<Format::kInt4>(w, panel, out);
   }
 }
 
 void SplitTile(const TileInput& in) {
   const int pieces = in.input == Input::kF32 ? 3 : 1;
-  const int64_t cols = in.w->shape.cols, stride = RoundUp(in.w->padded_cols, kStep), plane = stride * kAmxPair;
+  const int64_t cols = in.w->shape.cols, stride = RoundUp(in.w->padded_cols, kStep),
+                plane = stride * kAmxPair;
   for (int r = 0; r < in.count; ++r) {
     uint16_t* row = static_cast<uint16_t*>(in.tile) + r * stride;
     for (int64_t k = 0; k < stride; k += 16) {
@@ -143,7 +161,8 @@ void SplitTile(const TileInput& in) {
 
 void AmxLinearFloat(const TileCall& call) {
   if (call.height < kAmxRows) return LinearFloat(call);
-  const int64_t padded = call.w->padded_cols, up = RoundUp(padded, kStep), split = SplitBytes(call.w->shape.format, padded);
+  const int64_t padded = call.w->padded_cols, up = RoundUp(padded, kStep),
+                split = SplitBytes(call.w->shape.format, padded);
   const int64_t panel_bytes = split > 0 ? split : padded * kPanel * 2;
   const int pieces = WeightPieces(call.w->shape.format), rows = call.count > kAmxRows ? 2 : 1;
   Operands p = {};
@@ -156,7 +175,8 @@ void AmxLinearFloat(const TileCall& call) {
   for (int64_t panel = call.panel_first; panel < call.panel_last;) {
     const int panels = panel + 2 <= call.panel_last ? 2 : 1;
     const auto run = [&](const PackedMatrix& w, const uint8_t* unpacked, float* out) {
-      p.w[0] = split > 0 ? unpacked + (panel - call.panel_first) * split : w.codes + panel * panel_bytes;
+      p.w[0] =
+          split > 0 ? unpacked + (panel - call.panel_first) * split : w.codes + panel * panel_bytes;
       p.w[1] = p.w[0] + panel_bytes;
       if (pieces == 3) return RunShape<3, 3>(p, rows, panels, up, out);
       if (pieces == 2) return RunShape<3, 2>(p, rows, panels, up, out);

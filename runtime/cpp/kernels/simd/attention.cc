@@ -1,12 +1,13 @@
-// Flash-style attention for prefill: scores exist one tile at a time, with a running maximum and sum for each row. They
-// lie as [key][row], so that the softmax runs along whole vectors of rows.
+// Flash-style attention for prefill: scores exist one tile at a time, with a running maximum and
+// sum for each row. They lie as [key][row], so that the softmax runs along whole vectors of rows.
 #include "attention_block.h"
 
 namespace smelt {
 namespace SMELT_ISA_NS {
 
 // out = acc / sum after the row's sink, if any; nothing allowed gives zeros.
-void Finish(const Geometry& g, const AttentionBlock& t, int64_t row, const float* acc, float top, float sum) {
+void Finish(const Geometry& g, const AttentionBlock& t, int64_t row, const float* acc, float top,
+            float sum) {
   const int64_t token = t.query_first + row / g.group, head = g.head0 + row % g.group;
   float* out = g.a.out.data + t.b * g.a.out.batch + head * g.a.out.head + token * g.a.out.token;
   float keep = 1.0f;
@@ -16,7 +17,8 @@ void Finish(const Geometry& g, const AttentionBlock& t, int64_t row, const float
     sum = sum * keep + expf(sink - most);
   }
   const Vf scale = Set1(sum > 0.0f ? keep / sum : 0.0f);
-  for (int64_t d = 0; d < g.a.value_dim; d += 16) StoreN(out + d, Load(acc + d) * scale, g.a.value_dim - d);
+  for (int64_t d = 0; d < g.a.value_dim; d += 16)
+    StoreN(out + d, Load(acc + d) * scale, g.a.value_dim - d);
 }
 
 namespace {
@@ -42,18 +44,22 @@ void LoadQueries(const Geometry& g, const AttentionBlock& t, const Tiles& s) {
   const int64_t lanes = s.size.lanes;
   for (int64_t row = 0; row < lanes; ++row) {
     const float* q = row < g.rows ? QueryRow(g, t, row) : nullptr;
-    for (int64_t d = 0; d < g.a.dim; ++d) s.query[d * lanes + row] = q != nullptr ? q[d] * g.a.scale : 0.0f;
+    for (int64_t d = 0; d < g.a.dim; ++d)
+      s.query[d * lanes + row] = q != nullptr ? q[d] * g.a.scale : 0.0f;
     s.top[row] = -INFINITY;
     s.sum[row] = 0.0f;
   }
   memset(s.out, 0, static_cast<size_t>(s.size.out) * 4);
 }
 
-// Where each row's keys begin and end, counted from the tile's first key; false when every row sees the whole tile.
-bool RowBounds(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t key, int64_t count) {
+// Where each row's keys begin and end, counted from the tile's first key; false when every row sees
+// the whole tile.
+bool RowBounds(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t key,
+               int64_t count) {
   bool cut = false;
   for (int64_t row = 0; row < s.size.lanes; ++row) {
-    const KeyRange r = row < g.rows ? KeysOf(g.a, t.query_first + row / g.group) : KeyRange{key, key + count};
+    const KeyRange r =
+        row < g.rows ? KeysOf(g.a, t.query_first + row / g.group) : KeyRange{key, key + count};
     const int64_t first = r.first - key, last = r.last - key;
     s.first[row] = static_cast<float>(first < 0 ? 0 : first > count ? count : first);
     s.last[row] = static_cast<float>(last < 0 ? 0 : last > count ? count : last);
@@ -63,10 +69,12 @@ bool RowBounds(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64
 }
 
 // Soft cap, bias, masks; scores [count][lanes].
-void Adjust(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t key, int64_t count) {
+void Adjust(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t key,
+            int64_t count) {
   const int64_t lanes = s.size.lanes;
   if (g.a.softcap > 0.0f) {
-    for (int64_t i = 0; i < count * lanes; i += 16) Store(s.scores + i, SoftCap(Load(s.scores + i), g.a.softcap));
+    for (int64_t i = 0; i < count * lanes; i += 16)
+      Store(s.scores + i, SoftCap(Load(s.scores + i), g.a.softcap));
   }
   if (g.a.bias != nullptr) {
     for (int64_t row = 0; row < g.rows; ++row) {
@@ -90,7 +98,8 @@ void Adjust(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t 
   }
 }
 
-// scores become probabilities relative to the running maximum; earlier sums and outputs fade accordingly.
+// scores become probabilities relative to the running maximum; earlier sums and outputs fade
+// accordingly.
 void SoftmaxTile(const Geometry& g, const Tiles& s, int64_t count) {
   const int64_t lanes = s.size.lanes;
   bool faded = false;
@@ -131,16 +140,23 @@ void AttendBlock(const AttentionBlock& t) {
     const int64_t count = (key + kKeyTile < t.key_last ? key + kKeyTile : t.key_last) - from;
     const float *keys = s.keys, *values = s.values;
     int64_t key_stride = s.size.dim, value_stride = s.size.value;
-    if (InPlace(g.a.k, t, from, count, g.a.dim, &keys)) key_stride = g.a.k.token;
-    else Convert(g.a.k, t, from, count, g.a.dim, key_stride, s.keys);
-    if (InPlace(g.a.v, t, from, count, g.a.value_dim, &values)) value_stride = g.a.v.token;
-    else Convert(g.a.v, t, from, count, g.a.value_dim, value_stride, s.values);
-    Gemm(keys, key_stride, 1, s.query, s.size.lanes, g.a.dim, count, s.size.lanes / 16, s.scores, s.size.lanes, false);
+    if (InPlace(g.a.k, t, from, count, g.a.dim, &keys))
+      key_stride = g.a.k.token;
+    else
+      Convert(g.a.k, t, from, count, g.a.dim, key_stride, s.keys);
+    if (InPlace(g.a.v, t, from, count, g.a.value_dim, &values))
+      value_stride = g.a.v.token;
+    else
+      Convert(g.a.v, t, from, count, g.a.value_dim, value_stride, s.values);
+    Gemm(keys, key_stride, 1, s.query, s.size.lanes, g.a.dim, count, s.size.lanes / 16, s.scores,
+         s.size.lanes, false);
     Adjust(g, t, s, from, count);
     SoftmaxTile(g, s, count);
-    Gemm(s.scores, 1, s.size.lanes, values, value_stride, count, g.rows, s.size.value / 16, s.out, s.size.value, true);
+    Gemm(s.scores, 1, s.size.lanes, values, value_stride, count, g.rows, s.size.value / 16, s.out,
+         s.size.value, true);
   }
-  for (int64_t row = 0; row < g.rows; ++row) Finish(g, t, row, s.out + row * s.size.value, s.top[row], s.sum[row]);
+  for (int64_t row = 0; row < g.rows; ++row)
+    Finish(g, t, row, s.out + row * s.size.value, s.top[row], s.sum[row]);
 }
 
 }  // namespace SMELT_ISA_NS

@@ -15,7 +15,10 @@ struct Geometry {  // what a block's loops need again and again
   const AttentionArgs& a;
   int64_t group, rows, head0;
   explicit Geometry(const AttentionBlock& t)
-      : a(*t.args), group(a.heads / a.kv_heads), rows((t.query_last - t.query_first) * group), head0(t.kv_head * group) {}
+      : a(*t.args),
+        group(a.heads / a.kv_heads),
+        rows((t.query_last - t.query_first) * group),
+        head0(t.kv_head * group) {}
 };
 
 SMELT_INLINE const float* QueryRow(const Geometry& g, const AttentionBlock& t, int64_t row) {
@@ -28,22 +31,27 @@ SMELT_INLINE const float* BiasRow(const Geometry& g, const AttentionBlock& t, in
   return g.a.bias + t.b * g.a.bias_batch + head * g.a.bias_head + token * g.a.bias_query;
 }
 
-// Rows of f32 that can be read in place: one pointer and a stride; false when they must be converted or gathered.
-static inline bool InPlace(const KvView& view, const AttentionBlock& t, int64_t first, int64_t count, int64_t dim, const float** p) {
+// Rows of f32 that can be read in place: one pointer and a stride; false when they must be
+// converted or gathered.
+static inline bool InPlace(const KvView& view, const AttentionBlock& t, int64_t first,
+                           int64_t count, int64_t dim, const float** p) {
   if (view.dtype != DType::kF32 || dim % 16 != 0) return false;
   const int64_t slot = SlotOf(view, first);
   if (view.ring > 0 && slot + count > view.ring) return false;
-  *p = static_cast<const float*>(view.data) + t.b * view.batch + t.kv_head * view.head + slot * view.token;
+  *p = static_cast<const float*>(view.data) + t.b * view.batch + t.kv_head * view.head +
+       slot * view.token;
   return true;
 }
 
-static inline void Convert(const KvView& view, const AttentionBlock& t, int64_t first, int64_t count, int64_t dim, int64_t stride,
-             float* rows) {
-  for (int64_t j = 0; j < count; ++j) KvLoadRow(view, t.b, t.kv_head, first + j, dim, rows + j * stride, true);
+static inline void Convert(const KvView& view, const AttentionBlock& t, int64_t first,
+                           int64_t count, int64_t dim, int64_t stride, float* rows) {
+  for (int64_t j = 0; j < count; ++j)
+    KvLoadRow(view, t.b, t.kv_head, first + j, dim, rows + j * stride, true);
 }
 
 // out = acc / sum after the row's sink, if any; nothing allowed gives zeros.
-void Finish(const Geometry& g, const AttentionBlock& t, int64_t row, const float* acc, float top, float sum);
+void Finish(const Geometry& g, const AttentionBlock& t, int64_t row, const float* acc, float top,
+            float sum);
 
 SMELT_INLINE Vf SoftCap(Vf s, float cap) { return Set1(cap) * Tanh(s * Set1(1.0f / cap)); }
 

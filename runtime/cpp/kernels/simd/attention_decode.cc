@@ -1,5 +1,5 @@
-// Attention for decode: few rows, a chunk of the keys, scores as [row][key]. Keys and values are widened in registers,
-// so that the cache is read once, at its own width.
+// Attention for decode: few rows, a chunk of the keys, scores as [row][key]. Keys and values are
+// widened in registers, so that the cache is read once, at its own width.
 #include "attention_block.h"
 
 namespace smelt {
@@ -24,7 +24,8 @@ struct LoadI8Row {
 };
 
 // body(n) with n as a constant: [] { return n; }.
-template <typename Body> SMELT_INLINE void WithRows(int64_t n, const Body& body) {
+template <typename Body>
+SMELT_INLINE void WithRows(int64_t n, const Body& body) {
   if constexpr (kDecodeRows >= 4) {
     if (n == 4) return body([] { return 4; });
     if (n == 3) return body([] { return 3; });
@@ -42,8 +43,8 @@ struct Run {
 
 // scores[row][0, kKeys) for kRows x kKeys = at most 16 sums, folded into one vector at the end.
 template <typename Loader, int kRows, int kKeys>
-SMELT_INLINE void DotTile(const float* query, int64_t dim, const typename Loader::Element* keys, int64_t stride,
-                          float* scores, int64_t scores_stride) {
+SMELT_INLINE void DotTile(const float* query, int64_t dim, const typename Loader::Element* keys,
+                          int64_t stride, float* scores, int64_t scores_stride) {
   Vf sum[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) sum[i] = Zero();
@@ -65,25 +66,30 @@ SMELT_INLINE void DotTile(const float* query, int64_t dim, const typename Loader
 }
 
 template <typename Loader, int kRows>
-void DotRows(const float* query, int64_t dim, const Run& run, float* scores, int64_t scores_stride) {
+void DotRows(const float* query, int64_t dim, const Run& run, float* scores,
+             int64_t scores_stride) {
   constexpr int kKeys = kRows == 1 ? 16 : kRows == 2 ? 8 : 4;
   using Element = typename Loader::Element;
   const Element* keys = static_cast<const Element*>(run.data);
   int64_t j = 0;
   for (; j + kKeys <= run.count; j += kKeys) {
-    DotTile<Loader, kRows, kKeys>(query, dim, keys + j * run.stride, run.stride, scores + j, scores_stride);
+    DotTile<Loader, kRows, kKeys>(query, dim, keys + j * run.stride, run.stride, scores + j,
+                                  scores_stride);
   }
   for (; j < run.count; ++j) {
-    DotTile<Loader, kRows, 1>(query, dim, keys + j * run.stride, run.stride, scores + j, scores_stride);
+    DotTile<Loader, kRows, 1>(query, dim, keys + j * run.stride, run.stride, scores + j,
+                              scores_stride);
   }
 }
 
 template <typename Loader>
-void DotRun(const float* query, int64_t rows, int64_t dim, const Run& run, float* scores, int64_t scores_stride) {
+void DotRun(const float* query, int64_t rows, int64_t dim, const Run& run, float* scores,
+            int64_t scores_stride) {
   for (int64_t row = 0; row < rows;) {
     const int64_t n = rows - row < kDecodeRows ? rows - row : kDecodeRows;
     WithRows(n, [&](auto rows_of) {
-      DotRows<Loader, rows_of()>(query + row * dim, dim, run, scores + row * scores_stride, scores_stride);
+      DotRows<Loader, rows_of()>(query + row * dim, dim, run, scores + row * scores_stride,
+                                 scores_stride);
     });
     row += n;
   }
@@ -95,8 +101,10 @@ void DotRun(const float* query, int64_t rows, int64_t dim, const Run& run, float
 
 // out[kRows][16 * kVecs] += sum over keys of p[row][key] * value[key].
 template <typename Loader, int kRows, int kVecs>
-void AddTile(const float* p, int64_t p_stride, const Run& run, int64_t channel, float* out, int64_t out_stride) {
-  const typename Loader::Element* values = static_cast<const typename Loader::Element*>(run.data) + channel;
+void AddTile(const float* p, int64_t p_stride, const Run& run, int64_t channel, float* out,
+             int64_t out_stride) {
+  const typename Loader::Element* values =
+      static_cast<const typename Loader::Element*>(run.data) + channel;
   Vf sum[kRows][kVecs];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
@@ -142,10 +150,12 @@ void AddRun(float* p, int64_t p_stride, int64_t rows, int64_t dim, const Run& ru
   }
 }
 
-// Calls body(run, first key) for the evenly spaced runs of keys [t.key_first, t.key_last): two where a ring wraps.
-// Rows whose width is no multiple of 16 are widened and padded into `buffer`, kKeyTile at a time.
+// Calls body(run, first key) for the evenly spaced runs of keys [t.key_first, t.key_last): two
+// where a ring wraps. Rows whose width is no multiple of 16 are widened and padded into `buffer`,
+// kKeyTile at a time.
 template <typename Body>
-void ForRuns(const KvView& view, const AttentionBlock& t, int64_t dim, float* buffer, const Body& body) {
+void ForRuns(const KvView& view, const AttentionBlock& t, int64_t dim, float* buffer,
+             const Body& body) {
   static constexpr int64_t kBytes[] = {4, 2, 2, 1};
   for (int64_t key = t.key_first; key < t.key_last;) {
     const int64_t slot = SlotOf(view, key);
@@ -153,11 +163,13 @@ void ForRuns(const KvView& view, const AttentionBlock& t, int64_t dim, float* bu
     if (view.ring > 0 && slot + count > view.ring) count = view.ring - slot;
     if (dim % 16 == 0) {
       const int64_t at = t.b * view.batch + t.kv_head * view.head + slot * view.token;
-      const float* scales = view.dtype == DType::kI8
-                                ? view.scales + t.b * view.scale_batch + t.kv_head * view.scale_head + slot
-                                : nullptr;
-      body(view.dtype, Run{static_cast<const uint8_t*>(view.data) + at * kBytes[static_cast<int>(view.dtype)], scales,
-                           view.token, count}, key - t.key_first);
+      const float* scales = view.dtype == DType::kI8 ? view.scales + t.b * view.scale_batch +
+                                                           t.kv_head * view.scale_head + slot
+                                                     : nullptr;
+      body(view.dtype,
+           Run{static_cast<const uint8_t*>(view.data) + at * kBytes[static_cast<int>(view.dtype)],
+               scales, view.token, count},
+           key - t.key_first);
     } else {
       if (count > kKeyTile) count = kKeyTile;
       const int64_t stride = RoundUp(dim, 16);
@@ -169,7 +181,8 @@ void ForRuns(const KvView& view, const AttentionBlock& t, int64_t dim, float* bu
 }
 
 // Soft cap, bias, masks; then p = exp(score - max), with the maximum and the sum.
-void SoftmaxRow(const Geometry& g, const AttentionBlock& t, int64_t row, int64_t lanes, float* s, float* top, float* sum) {
+void SoftmaxRow(const Geometry& g, const AttentionBlock& t, int64_t row, int64_t lanes, float* s,
+                float* top, float* sum) {
   const int64_t count = t.key_last - t.key_first;
   for (int64_t j = count; j < lanes; ++j) s[j] = -INFINITY;
   if (g.a.softcap > 0.0f) {
@@ -180,7 +193,8 @@ void SoftmaxRow(const Geometry& g, const AttentionBlock& t, int64_t row, int64_t
   const float* bias = g.a.bias != nullptr ? BiasRow(g, t, row) + t.key_first : nullptr;
   for (int64_t j = 0; bias != nullptr && j < count; ++j) s[j] += bias[j];
   for (int64_t j = 0; j < r.first - t.key_first && j < count; ++j) s[j] = -INFINITY;
-  for (int64_t j = r.last > t.key_first ? r.last - t.key_first : 0; j < count; ++j) s[j] = -INFINITY;
+  for (int64_t j = r.last > t.key_first ? r.last - t.key_first : 0; j < count; ++j)
+    s[j] = -INFINITY;
   for (int64_t j = 0; g.a.mask != nullptr && j < count; ++j) {
     if (Masked(g, t, t.key_first + j)) s[j] = -INFINITY;
   }
@@ -214,8 +228,10 @@ void AttendChunk(const AttentionBlock& t) {
     }
   }
   ForRuns(g.a.k, t, g.a.dim, buffer, [&](DType dtype, const Run& run, int64_t first) {
-    const auto dot = dtype == DType::kF32 ? DotRun<LoadF32Row> : dtype == DType::kF16 ? DotRun<LoadF16Row>
-                     : dtype == DType::kBf16 ? DotRun<LoadBf16Row> : DotRun<LoadI8Row>;
+    const auto dot = dtype == DType::kF32    ? DotRun<LoadF32Row>
+                     : dtype == DType::kF16  ? DotRun<LoadF16Row>
+                     : dtype == DType::kBf16 ? DotRun<LoadBf16Row>
+                                             : DotRun<LoadI8Row>;
     dot(query, g.rows, size.dim, run, scores + first, size.lanes);
   });
   for (int64_t row = 0; row < g.rows; ++row) {
@@ -223,8 +239,10 @@ void AttendChunk(const AttentionBlock& t) {
   }
   memset(out, 0, static_cast<size_t>(g.rows * size.value) * 4);
   ForRuns(g.a.v, t, g.a.value_dim, buffer, [&](DType dtype, const Run& run, int64_t first) {
-    const auto add = dtype == DType::kF32 ? AddRun<LoadF32Row> : dtype == DType::kF16 ? AddRun<LoadF16Row>
-                     : dtype == DType::kBf16 ? AddRun<LoadBf16Row> : AddRun<LoadI8Row>;
+    const auto add = dtype == DType::kF32    ? AddRun<LoadF32Row>
+                     : dtype == DType::kF16  ? AddRun<LoadF16Row>
+                     : dtype == DType::kBf16 ? AddRun<LoadBf16Row>
+                                             : AddRun<LoadI8Row>;
     add(scores + first, size.lanes, g.rows, size.value, run, out);
   });
 }

@@ -40,8 +40,10 @@ void Rows(Block t, int64_t rows) {
   while (rows > 0) {
     int64_t done = 0;
     if constexpr (kGemmRows >= 6) {
-      if (rows >= 6) done = 6, Tile<6, kVecs>(t);
-      else if (rows >= 4) done = 4, Tile<4, kVecs>(t);
+      if (rows >= 6)
+        done = 6, Tile<6, kVecs>(t);
+      else if (rows >= 4)
+        done = 4, Tile<4, kVecs>(t);
     }
     if (done == 0 && kGemmRows >= 3 && rows == 3) done = 3, Tile<3, kVecs>(t);
     if (done == 0 && rows >= 2) done = 2, Tile<2, kVecs>(t);
@@ -54,8 +56,8 @@ void Rows(Block t, int64_t rows) {
 
 }  // namespace
 
-void Gemm(const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t ldb, int64_t k, int64_t rows,
-          int64_t vecs, float* c, int64_t ldc, bool add) {
+void Gemm(const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t ldb, int64_t k,
+          int64_t rows, int64_t vecs, float* c, int64_t ldc, bool add) {
   while (vecs > 0) {
     const Block t = {a, a_row, a_col, b, ldb, k, c, ldc, add};
     int64_t done = 1;
@@ -71,9 +73,10 @@ void Gemm(const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t 
   }
 }
 
-void GemmPanel(const float* a, int64_t lda, const float* panel, int64_t k, int64_t rows, int64_t cols, float* c,
-               int64_t ldc, bool add) {
-  if (cols == kGemmPanel) return Gemm(a, lda, 1, panel, kGemmPanel, k, rows, kGemmPanel / 16, c, ldc, add);
+void GemmPanel(const float* a, int64_t lda, const float* panel, int64_t k, int64_t rows,
+               int64_t cols, float* c, int64_t ldc, bool add) {
+  if (cols == kGemmPanel)
+    return Gemm(a, lda, 1, panel, kGemmPanel, k, rows, kGemmPanel / 16, c, ldc, add);
   constexpr int64_t kStep = 12;
   alignas(64) float part[kStep * kGemmPanel];  // whole vectors would pass the end of c's rows
   for (int64_t r = 0; r < rows; r += kStep) {
@@ -90,11 +93,13 @@ void GemmPanel(const float* a, int64_t lda, const float* panel, int64_t k, int64
   }
 }
 
-void GemmPack(const float* b, int64_t ldb, bool transposed, int64_t first, int64_t cols, int64_t k, float* panel) {
+void GemmPack(const float* b, int64_t ldb, bool transposed, int64_t first, int64_t cols, int64_t k,
+              float* panel) {
   if (!transposed) {
     for (int64_t i = 0; i < k; ++i) {
       for (int64_t j = 0; j < kGemmPanel; j += 16) {
-        Store(panel + i * kGemmPanel + j, j < cols ? LoadN(b + i * ldb + first + j, cols - j) : Zero());
+        Store(panel + i * kGemmPanel + j,
+              j < cols ? LoadN(b + i * ldb + first + j, cols - j) : Zero());
       }
     }
     return;

@@ -18,23 +18,30 @@ void KvStoreRow(const KvCache& cache, int64_t b, int64_t head, const float* row,
       const bool half = cache.dtype == DType::kF16;
       for (int64_t i = 0; i < dim; i += 16) {
         const Vf x = LoadN(row + i, dim - i);
-        if (half) StorePart(y + i, x, dim - i, [](uint16_t* p, Vf v) { StoreF16(p, v); });
-        else StorePart(y + i, ToBf16(x), dim - i, [](uint16_t* p, Vi v) { StoreU16(p, v); });
+        if (half)
+          StorePart(y + i, x, dim - i, [](uint16_t* p, Vf v) { StoreF16(p, v); });
+        else
+          StorePart(y + i, ToBf16(x), dim - i, [](uint16_t* p, Vi v) { StoreU16(p, v); });
       }
       return;
     }
     case DType::kI8: {
-      QuantizeRow(row, dim, static_cast<int32_t>(dim), static_cast<int8_t*>(cache.data) + at * dim, cache.scales + at);
+      QuantizeRow(row, dim, static_cast<int32_t>(dim), static_cast<int8_t*>(cache.data) + at * dim,
+                  cache.scales + at);
       return;
     }
   }
 }
 
-void KvLoadRow(const KvView& view, int64_t b, int64_t head, int64_t position, int64_t dim, float* row, bool pad) {
-  const int64_t slot = SlotOf(view, position), at = b * view.batch + head * view.head + slot * view.token;
+void KvLoadRow(const KvView& view, int64_t b, int64_t head, int64_t position, int64_t dim,
+               float* row, bool pad) {
+  const int64_t slot = SlotOf(view, position),
+                at = b * view.batch + head * view.head + slot * view.token;
   const auto put = [&](int64_t i, Vf x) {
-    if (pad) Store(row + i, x);
-    else StoreN(row + i, x, dim - i);
+    if (pad)
+      Store(row + i, x);
+    else
+      StoreN(row + i, x, dim - i);
   };
   switch (view.dtype) {
     case DType::kF32: {
@@ -44,12 +51,14 @@ void KvLoadRow(const KvView& view, int64_t b, int64_t head, int64_t position, in
     }
     case DType::kF16: {
       const uint16_t* x = static_cast<const uint16_t*>(view.data) + at;
-      for (int64_t i = 0; i < dim; i += 16) put(i, LoadPart(x + i, dim - i, [](const uint16_t* p) { return LoadF16(p); }));
+      for (int64_t i = 0; i < dim; i += 16)
+        put(i, LoadPart(x + i, dim - i, [](const uint16_t* p) { return LoadF16(p); }));
       return;
     }
     case DType::kBf16: {
       const uint16_t* x = static_cast<const uint16_t*>(view.data) + at;
-      for (int64_t i = 0; i < dim; i += 16) put(i, LoadPart(x + i, dim - i, [](const uint16_t* p) { return LoadBf16(p); }));
+      for (int64_t i = 0; i < dim; i += 16)
+        put(i, LoadPart(x + i, dim - i, [](const uint16_t* p) { return LoadBf16(p); }));
       return;
     }
     case DType::kI8: {
@@ -63,7 +72,8 @@ void KvLoadRow(const KvView& view, int64_t b, int64_t head, int64_t position, in
   }
 }
 
-void KvLoadPlain(const KvView& view, int64_t b, int64_t head, int64_t position, int64_t dim, float* row) {
+void KvLoadPlain(const KvView& view, int64_t b, int64_t head, int64_t position, int64_t dim,
+                 float* row) {
   KvLoadRow(view, b, head, position, dim, row, false);
 }
 

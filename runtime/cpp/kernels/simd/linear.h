@@ -18,7 +18,8 @@ void QuantizeTile(const TileInput& in);
 void LinearFloat(const TileCall& call);
 void LinearInt(const TileCall& call);
 
-// Where a quantized row goes: quads of codes quad_stride bytes apart; scales and sums `stride` elements apart.
+// Where a quantized row goes: quads of codes quad_stride bytes apart; scales and sums `stride`
+// elements apart.
 struct QuantizedRow {
   int8_t* q;
   int64_t quad_stride;
@@ -30,22 +31,29 @@ struct QuantizedRow {
 // x[cols] in groups; codes are written for whole groups.
 void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& out);
 // The same and, with two terms, what it left over as a second row `term_bytes` behind the first.
-void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first, int terms, int64_t term_bytes);
+void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first,
+                   int terms, int64_t term_bytes);
 void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales);
 
-// What a code's zero point is to this instruction set's dot product, when it is the same for the whole matrix.
-SMELT_INLINE int32_t ConstantZero(Format format) { return format == Format::kInt4 ? 8 : 128 - kCodeBias8; }
+// What a code's zero point is to this instruction set's dot product, when it is the same for the
+// whole matrix.
+SMELT_INLINE int32_t ConstantZero(Format format) {
+  return format == Format::kInt4 ? 8 : 128 - kCodeBias8;
+}
 
-// Adds bias, activates, multiplies with the gated partner, adds the residual, and stores one panel of each row.
-// acc, acc2: [count][16]; acc2 null unless gated.
+// Adds bias, activates, multiplies with the gated partner, adds the residual, and stores one panel
+// of each row. acc, acc2: [count][16]; acc2 null unless gated.
 void StorePanel(const TileCall& call, int64_t panel, const float* acc, const float* acc2);
 
-// One linear kernel: rows of a tile x neighbouring panels, sums to out[panel][kTileRows][16] from the tile's row `row`.
-using PanelKernel = void (*)(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out);
-// The shapes in which a format's kernel exists. Rows a kernel computes past the wanted ones are ignored.
+// One linear kernel: rows of a tile x neighbouring panels, sums to out[panel][kTileRows][16] from
+// the tile's row `row`.
+using PanelKernel = void (*)(const PackedMatrix& w, int64_t panel, const TileCall& call, int row,
+                             float* out);
+// The shapes in which a format's kernel exists. Rows a kernel computes past the wanted ones are
+// ignored.
 struct PanelKernels {
-  int panels, rows;               // of `wide`
-  PanelKernel wide, narrow;       // narrow: 4 rows, otherwise as wide
+  int panels, rows;                    // of `wide`
+  PanelKernel wide, narrow;            // narrow: 4 rows, otherwise as wide
   PanelKernel last_wide, last_narrow;  // one panel: kTileRows or 4 rows
   int last_rows;
 };
@@ -53,7 +61,8 @@ struct PanelKernels {
 // The same call for the second term of its input.
 static inline TileCall SecondTerm(const TileCall& call) {
   TileCall second = call;
-  second.tile = static_cast<const uint8_t*>(call.tile) + TermBytes(call.w->shape, call.w->padded_cols, call.height);
+  second.tile = static_cast<const uint8_t*>(call.tile) +
+                TermBytes(call.w->shape, call.w->padded_cols, call.height);
   return second;
 }
 

@@ -6,12 +6,15 @@ namespace smelt {
 namespace SMELT_ISA_NS {
 namespace {
 
-// kRows rows of a tile (kHeight apart by 4 bytes a column) x kPanels panels. With few sums in flight, several
-// accumulators for each hide the latency of the multiply-add.
+// kRows rows of a tile (kHeight apart by 4 bytes a column) x kPanels panels. With few sums in
+// flight, several accumulators for each hide the latency of the multiply-add.
 template <typename Reader, int kRows, int kPanels, int kHeight>
 void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
-  constexpr int kCols = Reader::kCols, kUnroll = kRows == 1 ? 8 : 4, kBlocks = kCols < kUnroll ? kUnroll / kCols : 1;
-  constexpr int kSums = kRows == 1 ? kBlocks * kCols : 1;  // not of kPanels or kRows: tasks may cut panels and rows differently
+  constexpr int kCols = Reader::kCols, kUnroll = kRows == 1 ? 8 : 4,
+                kBlocks = kCols < kUnroll ? kUnroll / kCols : 1;
+  constexpr int kSums =
+      kRows == 1 ? kBlocks * kCols
+                 : 1;  // not of kPanels or kRows: tasks may cut panels and rows differently
   const float* x = static_cast<const float*>(call.tile) + row;
   Reader reader[kPanels];
   Vf sum[kSums][kPanels][kRows];
@@ -60,19 +63,22 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
   }
 }
 
-template <typename Reader> void RunFloat(const TileCall& call) {
+template <typename Reader>
+void RunFloat(const TileCall& call) {
   constexpr PanelKernel kRow = PanelsFloat<Reader, 1, 1, 1>;
   if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
   constexpr PanelKernel kNarrow = PanelsFloat<Reader, 4, 1, kTileRows>;
-  if constexpr (kFloatPanels == 1) return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
+  if constexpr (kFloatPanels == 1)
+    return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
   // Widened codes take registers, so their pairs of panels have fewer rows.
   constexpr int kRows = Reader::kCols >= 4 ? kFloatRows / 2 : kFloatRows;
   ForPanels(call, {kFloatPanels, kRows, PanelsFloat<Reader, kRows, kFloatPanels, kTileRows>,
-                   PanelsFloat<Reader, 4, kFloatPanels, kTileRows>, PanelsFloat<Reader, kTileRows, 1, kTileRows>, kNarrow,
-                   kTileRows});
+                   PanelsFloat<Reader, 4, kFloatPanels, kTileRows>,
+                   PanelsFloat<Reader, kTileRows, 1, kTileRows>, kNarrow, kTileRows});
 }
 
-template <Format kFormat> void RunCodes(const TileCall& call) {
+template <Format kFormat>
+void RunCodes(const TileCall& call) {
   if (call.w->zeros != nullptr) return RunFloat<ReadCodes<kFormat, true>>(call);
   RunFloat<ReadCodes<kFormat, false>>(call);
 }
@@ -95,7 +101,8 @@ void PackTile(const TileInput& in) {
   if (IsInt(in.input)) return QuantizeTile(in);
   const int64_t cols = in.w->shape.cols, padded = in.w->padded_cols, height = in.height;
   const bool round = in.input == Input::kBf16;
-  if (in.count < height) memset(in.tile, 0, static_cast<size_t>(TileBytes(in.w->shape, padded, in.input, in.height)));
+  if (in.count < height)
+    memset(in.tile, 0, static_cast<size_t>(TileBytes(in.w->shape, padded, in.input, in.height)));
   float* tile = static_cast<float*>(in.tile);
   for (int r = 0; r < in.count; ++r) {
     for (int64_t k = 0; k < padded; k += 16) {
@@ -117,11 +124,16 @@ void Leave(int) {}
 
 void LinearFloat(const TileCall& call) {
   switch (call.w->shape.format) {
-    case Format::kF32: return RunFloat<ReadF32>(call);
-    case Format::kF16: return RunFloat<ReadF16>(call);
-    case Format::kBf16: return RunFloat<ReadBf16>(call);
-    case Format::kInt8: return RunCodes<Format::kInt8>(call);
-    case Format::kInt4: return RunCodes<Format::kInt4>(call);
+    case Format::kF32:
+      return RunFloat<ReadF32>(call);
+    case Format::kF16:
+      return RunFloat<ReadF16>(call);
+    case Format::kBf16:
+      return RunFloat<ReadBf16>(call);
+    case Format::kInt8:
+      return RunCodes<Format::kInt8>(call);
+    case Format::kInt4:
+      return RunCodes<Format::kInt4>(call);
   }
 }
 

@@ -1,4 +1,5 @@
-// Linear over int4 and int8 weights and int8 inputs: exact integer dots a group, scaled and summed in f32.
+// Linear over int4 and int8 weights and int8 inputs: exact integer dots a group, scaled and summed
+// in f32.
 #include "linear.h"
 
 namespace smelt {
@@ -19,7 +20,8 @@ IntTile TileAt(const TileCall& call) {
           reinterpret_cast<const int32_t*>(scale + groups * 4 * call.height)};
 }
 
-template <Format kFormat, bool kZeros> struct Group {  // walks the groups of a panel
+template <Format kFormat, bool kZeros>
+struct Group {  // walks the groups of a panel
   const uint8_t* codes;
   const uint16_t* scales;
   const uint8_t* zeros;
@@ -35,16 +37,23 @@ template <Format kFormat, bool kZeros> struct Group {  // walks the groups of a 
   }
   // What an accumulator begins with: see TileInput.
   SMELT_INLINE_MEMBER Vi Start(const int32_t* start) const {
-    if constexpr (!kZeros) return SetI(*start);
-    else return (SetI(kFormat == Format::kInt8 ? kCodeBias8 : 0) - LoadU8(zeros)) * SetI(*start);
+    if constexpr (!kZeros)
+      return SetI(*start);
+    else
+      return (SetI(kFormat == Format::kInt8 ? kCodeBias8 : 0) - LoadU8(zeros)) * SetI(*start);
   }
 };
 
-template <Format kFormat> constexpr int64_t BlockCols() { return kFormat == Format::kInt4 ? 8 : 4; }
+template <Format kFormat>
+constexpr int64_t BlockCols() {
+  return kFormat == Format::kInt4 ? 8 : 4;
+}
 
-// One input quad for the panels: from memory when it serves one product, from a register when it serves several.
+// One input quad for the panels: from memory when it serves one product, from a register when it
+// serves several.
 template <Format kFormat, int kPanels, int kRows, typename W>
-SMELT_INLINE void DotRow(Vi (&acc)[kPanels][kRows], int r, const W (&w)[kPanels], const int32_t* q) {
+SMELT_INLINE void DotRow(Vi (&acc)[kPanels][kRows], int r, const W (&w)[kPanels],
+                         const int32_t* q) {
   if constexpr (kPanels == 1 && kFormat == Format::kInt4) {
     acc[0][r] = Dot4(acc[0][r], w[0], q);
   } else if constexpr (kPanels == 1) {
@@ -60,7 +69,8 @@ SMELT_INLINE void DotRow(Vi (&acc)[kPanels][kRows], int r, const W (&w)[kPanels]
 template <Format kFormat, bool kZeros, int kRows, int kPanels>
 void Panels(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
   constexpr int kHeight = kTileRows;
-  const int64_t groups = w.padded_cols / w.shape.group, blocks = w.shape.group / BlockCols<kFormat>();
+  const int64_t groups = w.padded_cols / w.shape.group,
+                blocks = w.shape.group / BlockCols<kFormat>();
   const IntTile tile = TileAt(call);
   const int32_t* q = tile.q + row;
   const float* in_scale = tile.scale + row;
@@ -112,7 +122,8 @@ void Panels(const PackedMatrix& w, int64_t panel, const TileCall& call, int row,
       const Vf scale = LoadF16(group[p].scales);
       group[p].Next();
 #pragma GCC unroll 12
-      for (int r = 0; r < kRows; ++r) sum[p][r] = Fma(ToFloat(acc[p][r]), scale * Set1(in_scale[r]), sum[p][r]);
+      for (int r = 0; r < kRows; ++r)
+        sum[p][r] = Fma(ToFloat(acc[p][r]), scale * Set1(in_scale[r]), sum[p][r]);
     }
   }
 #pragma GCC unroll 2
@@ -122,9 +133,11 @@ void Panels(const PackedMatrix& w, int64_t panel, const TileCall& call, int row,
   }
 }
 
-// Blocks of one row, alternating between accumulators, because here nothing else hides the latency of a product.
-// int4: `odd` gathers the high nibbles, kHighShift bits too large where shifting the sum is cheaper than every block.
-template <Format kFormat> SMELT_INLINE void DotBlock(const uint8_t* codes, const int32_t* q, Vi& even, Vi& odd) {
+// Blocks of one row, alternating between accumulators, because here nothing else hides the latency
+// of a product. int4: `odd` gathers the high nibbles, kHighShift bits too large where shifting the
+// sum is cheaper than every block.
+template <Format kFormat>
+SMELT_INLINE void DotBlock(const uint8_t* codes, const int32_t* q, Vi& even, Vi& odd) {
   if constexpr (kFormat == Format::kInt8) {
     even = Dot8(even, Prepare8(LoadB(codes)), q);
     odd = Dot8(odd, Prepare8(LoadB(codes + 64)), q + 1);
@@ -147,7 +160,8 @@ void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, int,
   Vf sum = Zero();
   for (int64_t g = 0; g < groups; ++g) {
     Vi even[2] = {group.Start(tile.start + g), SetI(0)}, odd[2] = {SetI(0), SetI(0)};
-    for (int64_t b = 0; b < blocks; b += 2, group.codes += 2 * kBytes, q += 4) {  // groups are multiples of 16
+    for (int64_t b = 0; b < blocks;
+         b += 2, group.codes += 2 * kBytes, q += 4) {  // groups are multiples of 16
       PrefetchWeights(group.codes, 2 * kBytes);
       DotBlock<kFormat>(group.codes, q, even[0], odd[0]);
       DotBlock<kFormat>(group.codes + kBytes, q + 2, even[1], odd[1]);
@@ -161,20 +175,24 @@ void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, int,
   Store(out, sum);
 }
 
-template <Format kFormat, bool kZeros> void Run(const TileCall& call) {
+template <Format kFormat, bool kZeros>
+void Run(const TileCall& call) {
   constexpr PanelKernel kRow = PanelOfRow<kFormat, kZeros>;
   if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
   constexpr PanelKernel kNarrow = Panels<kFormat, kZeros, 4, 1>;
-  if constexpr (kIntPanels == 1) return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
+  if constexpr (kIntPanels == 1)
+    return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
   ForPanels(call, {kIntPanels, kIntRows, Panels<kFormat, kZeros, kIntRows, kIntPanels>,
-                   Panels<kFormat, kZeros, 4, kIntPanels>, Panels<kFormat, kZeros, kTileRows, 1>, kNarrow, kTileRows});
+                   Panels<kFormat, kZeros, 4, kIntPanels>, Panels<kFormat, kZeros, kTileRows, 1>,
+                   kNarrow, kTileRows});
 }
 
 }  // namespace
 
 namespace {
 
-// Up to 16 whole groups of kVecs vectors (0: `vecs`): maxima and sums are folded together, divisions are vectors.
+// Up to 16 whole groups of kVecs vectors (0: `vecs`): maxima and sums are folded together,
+// divisions are vectors.
 template <int kVecs>
 void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedRow& out) {
   const int64_t count = kVecs > 0 ? kVecs : vecs;
@@ -221,7 +239,10 @@ void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedR
 
 void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& row) {
   const int64_t vecs = group / 16, whole = cols / group;
-  const auto batch = vecs == 2 ? QuantizeBatch<2> : vecs == 4 ? QuantizeBatch<4> : vecs == 8 ? QuantizeBatch<8> : QuantizeBatch<0>;
+  const auto batch = vecs == 2   ? QuantizeBatch<2>
+                     : vecs == 4 ? QuantizeBatch<4>
+                     : vecs == 8 ? QuantizeBatch<8>
+                                 : QuantizeBatch<0>;
   QuantizedRow out = row;
   for (int64_t g = 0; g < whole; g += 16) {
     const int64_t n = whole - g < 16 ? whole - g : 16;
@@ -240,7 +261,8 @@ void QuantizeGroups(const float* x, int64_t cols, int64_t group, const Quantized
 namespace {
 
 // The floats or sums that lie `bytes` behind p, in the second term.
-template <typename T> T* Behind(T* p, int64_t bytes) {
+template <typename T>
+T* Behind(T* p, int64_t bytes) {
   return p == nullptr ? nullptr : reinterpret_cast<T*>(reinterpret_cast<uint8_t*>(p) + bytes);
 }
 
@@ -252,7 +274,8 @@ void Advance(QuantizedRow* row, int64_t group, int64_t groups) {
 
 }  // namespace
 
-void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first, int terms, int64_t term_bytes) {
+void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first,
+                   int terms, int64_t term_bytes) {
   if (terms == 1) return QuantizeGroups(x, cols, group, first);
   QuantizedRow row = first, rest = first;
   rest.q += term_bytes;
@@ -267,7 +290,8 @@ void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedR
     for (int64_t i = 0; i < n; i += 4) {
       const int8_t* quad = row.q + i / 4 * row.quad_stride;
       const float scale = row.scales[i / group * row.stride];
-      for (int64_t j = 0; j < 4 && i + j < n; ++j) left[i + j] = x[at + i + j] - static_cast<float>(quad[j]) * scale;
+      for (int64_t j = 0; j < 4 && i + j < n; ++j)
+        left[i + j] = x[at + i + j] - static_cast<float>(quad[j]) * scale;
     }
     QuantizeGroups(left, n, group, rest);
     Advance(&row, group, groups);
@@ -282,9 +306,11 @@ void QuantizeTile(const TileInput& in) {
   float* scale = reinterpret_cast<float*>(q + padded * in.height);
   int32_t* start = reinterpret_cast<int32_t*>(scale + groups * in.height);
   const int32_t factor = in.w->zeros != nullptr ? 1 : -ConstantZero(shape.format);
-  if (in.count < in.height) memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
+  if (in.count < in.height)
+    memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
   for (int r = 0; r < in.count; ++r) {
-    QuantizeTerms(in.x[r], shape.cols, shape.group, {q + 4 * r, 4 * in.height, scale + r, start + r, in.height, factor},
+    QuantizeTerms(in.x[r], shape.cols, shape.group,
+                  {q + 4 * r, 4 * in.height, scale + r, start + r, in.height, factor},
                   Terms(in.input), TermBytes(shape, padded, in.height));
   }
 }
@@ -300,7 +326,8 @@ void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* 
 
 void LinearInt(const TileCall& call) {
   const bool zeros = call.w->zeros != nullptr;
-  if (call.w->shape.format == Format::kInt4) return zeros ? Run<Format::kInt4, true>(call) : Run<Format::kInt4, false>(call);
+  if (call.w->shape.format == Format::kInt4)
+    return zeros ? Run<Format::kInt4, true>(call) : Run<Format::kInt4, false>(call);
   return zeros ? Run<Format::kInt8, true>(call) : Run<Format::kInt8, false>(call);
 }
 

@@ -43,7 +43,8 @@ struct ReadBf16 {
 };
 
 // Codes become f32(scale) * (code - zero), exactly; `left` counts the columns until the next group.
-template <Format kFormat, bool kZeros> struct ReadCodes {
+template <Format kFormat, bool kZeros>
+struct ReadCodes {
   static constexpr int kCols = kFormat == Format::kInt4 ? 8 : 4;
   static constexpr int64_t kBytes = 64;
   const uint8_t* p;
@@ -59,7 +60,8 @@ template <Format kFormat, bool kZeros> struct ReadCodes {
     scales = w.scales + panel * groups * kPanel;
     zeros = kZeros ? w.zeros + panel * groups * kPanel : nullptr;
   }
-  template <int kByte, int kWidth> SMELT_INLINE_MEMBER Vf Column(Vi block) const {
+  template <int kByte, int kWidth>
+  SMELT_INLINE_MEMBER Vf Column(Vi block) const {
     return scale * ToFloat((Shr<kByte>(block) & SetI(kWidth)) - zero);
   }
   SMELT_INLINE_MEMBER void Next(Vf* out) {

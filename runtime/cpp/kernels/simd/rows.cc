@@ -9,13 +9,15 @@ namespace SMELT_ISA_NS {
 namespace {
 
 // Calls f(i, n) for each vector of 16 (n = elements left), and stores its result.
-template <typename F> SMELT_INLINE void Each(int64_t count, float* y, const F& f) {
+template <typename F>
+SMELT_INLINE void Each(int64_t count, float* y, const F& f) {
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) Store(y + i, f(i, 16));
   if (i < count) StoreN(y + i, f(i, count - i), count - i);
 }
 
-template <typename F> SMELT_INLINE Vf SumOver(int64_t count, const F& f) {
+template <typename F>
+SMELT_INLINE Vf SumOver(int64_t count, const F& f) {
   Vf sum[2] = {Zero(), Zero()};
   int64_t i = 0;
   for (; i + 32 <= count; i += 32) {
@@ -58,7 +60,8 @@ void LayerNormRows(const NormArgs& a, int64_t row_first, int64_t row_last) {
   const float inverse = 1.0f / static_cast<float>(a.dim);
   for (int64_t row = row_first; row < row_last; ++row) {
     const float* x = Joined(a, row);
-    const float mean = ReduceAdd(SumOver(a.dim, [&](int64_t i, int64_t n) { return LoadN(x + i, n); })) * inverse;
+    const float mean =
+        ReduceAdd(SumOver(a.dim, [&](int64_t i, int64_t n) { return LoadN(x + i, n); })) * inverse;
     const Vf center = Set1(mean);
     float squares = 0.0f;
     {
@@ -110,43 +113,67 @@ void ActivateRange(Activation act, const float* x, int64_t count, float* y) {
 }
 
 void GatedRange(Activation act, const float* gate, const float* up, int64_t count, float* y) {
-  Each(count, y, [&](int64_t i, int64_t n) { return Act(act, LoadN(gate + i, n)) * LoadN(up + i, n); });
+  Each(count, y,
+       [&](int64_t i, int64_t n) { return Act(act, LoadN(gate + i, n)) * LoadN(up + i, n); });
 }
 
 void UnaryRange(Unary op, const float* x, int64_t count, float* y) {
-  const auto vector = [&](auto f) { Each(count, y, [&](int64_t i, int64_t n) { return f(LoadN(x + i, n)); }); };
+  const auto vector = [&](auto f) {
+    Each(count, y, [&](int64_t i, int64_t n) { return f(LoadN(x + i, n)); });
+  };
   const auto scalar = [&](auto f) {
     for (int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
   };
   switch (op) {
-    case Unary::kExp: return vector([](Vf v) { return Exp(v); });
-    case Unary::kSqrt: return vector([](Vf v) { return Sqrt(v); });
-    case Unary::kRsqrt: return vector([](Vf v) { return Set1(1.0f) / Sqrt(v); });
-    case Unary::kNeg: return vector([](Vf v) { return v * Set1(-1.0f); });
-    case Unary::kAbs: return vector([](Vf v) { return Abs(v); });
-    case Unary::kSoftplus: return vector([](Vf v) { return Softplus(v); });
-    case Unary::kErf: return vector([](Vf v) { return Erf(v); });
-    case Unary::kReciprocal: return vector([](Vf v) { return Set1(1.0f) / v; });
-    case Unary::kSquare: return vector([](Vf v) { return v * v; });
-    case Unary::kLog: return scalar([](float v) { return logf(v); });
-    case Unary::kSin: return scalar([](float v) { return sinf(v); });
-    case Unary::kCos: return scalar([](float v) { return cosf(v); });
+    case Unary::kExp:
+      return vector([](Vf v) { return Exp(v); });
+    case Unary::kSqrt:
+      return vector([](Vf v) { return Sqrt(v); });
+    case Unary::kRsqrt:
+      return vector([](Vf v) { return Set1(1.0f) / Sqrt(v); });
+    case Unary::kNeg:
+      return vector([](Vf v) { return v * Set1(-1.0f); });
+    case Unary::kAbs:
+      return vector([](Vf v) { return Abs(v); });
+    case Unary::kSoftplus:
+      return vector([](Vf v) { return Softplus(v); });
+    case Unary::kErf:
+      return vector([](Vf v) { return Erf(v); });
+    case Unary::kReciprocal:
+      return vector([](Vf v) { return Set1(1.0f) / v; });
+    case Unary::kSquare:
+      return vector([](Vf v) { return v * v; });
+    case Unary::kLog:
+      return scalar([](float v) { return logf(v); });
+    case Unary::kSin:
+      return scalar([](float v) { return sinf(v); });
+    case Unary::kCos:
+      return scalar([](float v) { return cosf(v); });
   }
 }
 
-void BinaryRange(Binary op, const float* a, int64_t a_col, const float* b, int64_t b_col, int64_t count, float* y) {
+void BinaryRange(Binary op, const float* a, int64_t a_col, const float* b, int64_t b_col,
+                 int64_t count, float* y) {
   const auto left = [&](int64_t i, int64_t n) { return a_col != 0 ? LoadN(a + i, n) : Set1(a[0]); };
-  const auto right = [&](int64_t i, int64_t n) { return b_col != 0 ? LoadN(b + i, n) : Set1(b[0]); };
+  const auto right = [&](int64_t i, int64_t n) {
+    return b_col != 0 ? LoadN(b + i, n) : Set1(b[0]);
+  };
   const auto vector = [&](auto f) {
     Each(count, y, [&](int64_t i, int64_t n) { return f(left(i, n), right(i, n)); });
   };
   switch (op) {
-    case Binary::kAdd: return vector([](Vf p, Vf q) { return p + q; });
-    case Binary::kSub: return vector([](Vf p, Vf q) { return p - q; });
-    case Binary::kMul: return vector([](Vf p, Vf q) { return p * q; });
-    case Binary::kDiv: return vector([](Vf p, Vf q) { return p / q; });
-    case Binary::kMax: return vector([](Vf p, Vf q) { return Max(p, q); });
-    case Binary::kMin: return vector([](Vf p, Vf q) { return Min(p, q); });
+    case Binary::kAdd:
+      return vector([](Vf p, Vf q) { return p + q; });
+    case Binary::kSub:
+      return vector([](Vf p, Vf q) { return p - q; });
+    case Binary::kMul:
+      return vector([](Vf p, Vf q) { return p * q; });
+    case Binary::kDiv:
+      return vector([](Vf p, Vf q) { return p / q; });
+    case Binary::kMax:
+      return vector([](Vf p, Vf q) { return Max(p, q); });
+    case Binary::kMin:
+      return vector([](Vf p, Vf q) { return Min(p, q); });
     case Binary::kPow:
       for (int64_t i = 0; i < count; ++i) y[i] = powf(a[i * a_col], b[i * b_col]);
       return;
@@ -169,7 +196,8 @@ void RopeToken(const RopeArgs& r, int64_t b, int64_t token) {
     } else {
       for (int64_t i = 0; i < half; i += 16) {
         const int64_t n = half - i;
-        const Vf p = LoadN(x + i, n), q = LoadN(x + half + i, n), c = LoadN(cos + i, n), s = LoadN(sin + i, n);
+        const Vf p = LoadN(x + i, n), q = LoadN(x + half + i, n), c = LoadN(cos + i, n),
+                 s = LoadN(sin + i, n);
         StoreN(y + i, p * c - q * s, n);
         StoreN(y + half + i, q * c + p * s, n);
       }

@@ -14,7 +14,8 @@ void SoftmaxRows(const float* x, int64_t rows, int64_t dim, float* y);
 void ActivateRange(Activation act, const float* x, int64_t count, float* y);
 void GatedRange(Activation act, const float* gate, const float* up, int64_t count, float* y);
 void UnaryRange(Unary op, const float* x, int64_t count, float* y);
-void BinaryRange(Binary op, const float* a, int64_t a_col, const float* b, int64_t b_col, int64_t count, float* y);
+void BinaryRange(Binary op, const float* a, int64_t a_col, const float* b, int64_t b_col,
+                 int64_t count, float* y);
 
 }  // namespace SMELT_ISA_NS
 }  // namespace smelt

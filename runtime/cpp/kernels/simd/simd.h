@@ -1,8 +1,10 @@
-// One vector vocabulary, so that a kernel is written once: 16 floats (Vf), 16 int32 (Vi), 64 bytes (Vb).
+// One vector vocabulary, so that a kernel is written once: 16 floats (Vf), 16 int32 (Vi), 64 bytes
+// (Vb).
 //
-// A source that includes this is compiled once for each instruction set, with SMELT_KERNEL_ISA set by the build, and
-// puts everything into namespace smelt::SMELT_ISA_NS. Such sources use no standard templates: an inline function
-// compiled for AVX-512 must not be the copy that the linker keeps for everyone.
+// A source that includes this is compiled once for each instruction set, with SMELT_KERNEL_ISA set
+// by the build, and puts everything into namespace smelt::SMELT_ISA_NS. Such sources use no
+// standard templates: an inline function compiled for AVX-512 must not be the copy that the linker
+// keeps for everyone.
 #pragma once
 
 #define SMELT_PORTABLE 0
@@ -29,20 +31,23 @@ SMELT_INLINE Vi ToBf16(Vf a) {
   return Shr<16>(u + SetI(0x7FFF) + (Shr<16>(u) & SetI(1)));
 }
 
-// A decode step's weights stream from memory faster than the hardware prefetcher runs ahead: ask a page ahead, once for
-// each `bytes` that are consumed. Measured: 20 % on int4, nothing gained nearer or further.
+// A decode step's weights stream from memory faster than the hardware prefetcher runs ahead: ask a
+// page ahead, once for each `bytes` that are consumed. Measured: 20 % on int4, nothing gained
+// nearer or further.
 SMELT_INLINE void PrefetchWeights(const uint8_t* p, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + 4096 + i);
 }
 
 // First n (up to 16) elements of narrow types through a padded copy.
-template <typename T, typename F> SMELT_INLINE Vf LoadPart(const T* p, int64_t n, F load) {
+template <typename T, typename F>
+SMELT_INLINE Vf LoadPart(const T* p, int64_t n, F load) {
   if (n >= 16) return load(p);
   T part[16] = {};
   for (int64_t i = 0; i < n; ++i) part[i] = p[i];
   return load(part);
 }
-template <typename T, typename V, typename F> SMELT_INLINE void StorePart(T* p, V a, int64_t n, F store) {
+template <typename T, typename V, typename F>
+SMELT_INLINE void StorePart(T* p, V a, int64_t n, F store) {
   if (n >= 16) return store(p, a);
   T part[16];
   store(part, a);

@@ -12,23 +12,32 @@
 namespace smelt {
 namespace avx512 {
 
-struct Vf { __m512 v; };
-struct Vi { __m512i v; };
-struct Vb { __m512i v; };
+struct Vf {
+  __m512 v;
+};
+struct Vi {
+  __m512i v;
+};
+struct Vb {
+  __m512i v;
+};
 using Vb8 = Vb;
 
-constexpr int kCodeBias8 = 0;   // what Dot8 subtracts from a code by itself
-constexpr int kHighShift = 4;   // how far RawHighNibbles are from their place
-// Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves `panels` products.
+constexpr int kCodeBias8 = 0;  // what Dot8 subtracts from a code by itself
+constexpr int kHighShift = 4;  // how far RawHighNibbles are from their place
+// Linear tiles, rows x panels: accumulators fill the registers, and each loaded input serves
+// `panels` products.
 constexpr int kIntRows = 6, kIntPanels = 2;
 constexpr int kFloatRows = 12, kFloatPanels = 2;
-constexpr int kDecodeRows = 4;  // query rows that share a widened key
+constexpr int kDecodeRows = 4;               // query rows that share a widened key
 constexpr int kGemmRows = 6, kGemmCols = 4;  // plain matrix tile: rows x vectors of 16
 
 SMELT_INLINE Vf Zero() { return {_mm512_setzero_ps()}; }
 SMELT_INLINE Vf Set1(float x) { return {_mm512_set1_ps(x)}; }
 SMELT_INLINE Vf Load(const float* p) { return {_mm512_loadu_ps(p)}; }
-SMELT_INLINE __mmask16 First(int64_t n) { return n >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << n) - 1); }
+SMELT_INLINE __mmask16 First(int64_t n) {
+  return n >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << n) - 1);
+}
 SMELT_INLINE Vf LoadN(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(First(n), p)}; }
 SMELT_INLINE void Store(float* p, Vf a) { _mm512_storeu_ps(p, a.v); }
 SMELT_INLINE void StoreN(float* p, Vf a, int64_t n) { _mm512_mask_storeu_ps(p, First(n), a.v); }
@@ -52,9 +61,18 @@ SMELT_INLINE Vi operator+(Vi a, Vi b) { return {_mm512_add_epi32(a.v, b.v)}; }
 SMELT_INLINE Vi operator-(Vi a, Vi b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 SMELT_INLINE Vi operator*(Vi a, Vi b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 SMELT_INLINE Vi operator&(Vi a, Vi b) { return {_mm512_and_si512(a.v, b.v)}; }
-template <int kBits> SMELT_INLINE Vi Shl(Vi a) { return {_mm512_slli_epi32(a.v, kBits)}; }
-template <int kBits> SMELT_INLINE Vi Shr(Vi a) { return {_mm512_srli_epi32(a.v, kBits)}; }
-template <int kBits> SMELT_INLINE Vi Sra(Vi a) { return {_mm512_srai_epi32(a.v, kBits)}; }
+template <int kBits>
+SMELT_INLINE Vi Shl(Vi a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
+template <int kBits>
+SMELT_INLINE Vi Shr(Vi a) {
+  return {_mm512_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+SMELT_INLINE Vi Sra(Vi a) {
+  return {_mm512_srai_epi32(a.v, kBits)};
+}
 SMELT_INLINE Vi ToInt(Vf a) { return {_mm512_cvtps_epi32(a.v)}; }  // nearest even
 SMELT_INLINE Vf ToFloat(Vi a) { return {_mm512_cvtepi32_ps(a.v)}; }
 SMELT_INLINE Vf AsFloat(Vi a) { return {_mm512_castsi512_ps(a.v)}; }
@@ -96,8 +114,9 @@ SMELT_INLINE Vb HighNibbles(Vb b) {
 SMELT_INLINE Vb RawHighNibbles(Vb b) { return {_mm512_and_si512(b.v, _mm512_set1_epi8(-16))}; }
 SMELT_INLINE Vi AsInt(Vb b) { return {b.v}; }
 SMELT_INLINE Vb8 Prepare8(Vb b) { return b; }
-// acc[r] += sum over c of w[r][c] * q[c]: codes up to 15, codes up to 255. Assembly, because GCC copies every
-// accumulator of the intrinsic and loads the broadcast apart: three instructions instead of one.
+// acc[r] += sum over c of w[r][c] * q[c]: codes up to 15, codes up to 255. Assembly, because GCC
+// copies every accumulator of the intrinsic and loads the broadcast apart: three instructions
+// instead of one.
 SMELT_INLINE Vi Dot8(Vi acc, Vb8 w, const int32_t* q) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc.v) : "v"(w.v), "m"(*q));
   return acc;
@@ -109,10 +128,12 @@ SMELT_INLINE Vi DotQuad(Vi acc, Vb w, Vi quads) {
 }
 
 // Folds 16 vectors into one: element i of the result is the sum (or maximum) of rows[i].
-template <typename Op> SMELT_INLINE __m512 FoldRows(const Vf* rows, const Op& op) {
-  const auto pair = [&](__m512 a, __m512 b) __attribute__((always_inline)) {  // in each lane of four
-    return op(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
-  };
+template <typename Op>
+SMELT_INLINE __m512 FoldRows(const Vf* rows, const Op& op) {
+  const auto pair = [&](__m512 a, __m512 b)
+                        __attribute__((always_inline)) {  // in each lane of four
+                          return op(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
+                        };
   const auto lanes = [&](__m512 a, __m512 b) __attribute__((always_inline)) {
     return op(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
   };

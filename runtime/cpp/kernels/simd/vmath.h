@@ -93,18 +93,28 @@ SMELT_INLINE Vf GeluTanh(Vf x) {
   const Vf t = Tanh(Set1(0.7978845608028654f) * Fma(cube, Set1(0.044715f), x));
   return Set1(0.5f) * x * (Set1(1.0f) + t);
 }
-SMELT_INLINE Vf Gelu(Vf x) { return Set1(0.5f) * x * (Set1(1.0f) + Erf(x * Set1(0.70710678118654752f))); }
+SMELT_INLINE Vf Gelu(Vf x) {
+  return Set1(0.5f) * x * (Set1(1.0f) + Erf(x * Set1(0.70710678118654752f)));
+}
 
 SMELT_INLINE Vf Act(Activation act, Vf x) {
   switch (act) {
-    case Activation::kNone: return x;
-    case Activation::kSilu: return x * Sigmoid(x);
-    case Activation::kGelu: return Gelu(x);
-    case Activation::kGeluTanh: return GeluTanh(x);
-    case Activation::kRelu: return Max(x, Zero());
-    case Activation::kSigmoid: return Sigmoid(x);
-    case Activation::kTanh: return Tanh(x);
-    case Activation::kQuickGelu: return x * Sigmoid(x * Set1(1.702f));
+    case Activation::kNone:
+      return x;
+    case Activation::kSilu:
+      return x * Sigmoid(x);
+    case Activation::kGelu:
+      return Gelu(x);
+    case Activation::kGeluTanh:
+      return GeluTanh(x);
+    case Activation::kRelu:
+      return Max(x, Zero());
+    case Activation::kSigmoid:
+      return Sigmoid(x);
+    case Activation::kTanh:
+      return Tanh(x);
+    case Activation::kQuickGelu:
+      return x * Sigmoid(x * Set1(1.702f));
     case Activation::kRelu2: {
       const Vf r = Max(x, Zero());
       return r * r;
