@@ -26,7 +26,6 @@ from smelt.ir.types import DType
 from smelt.passes.options import Options, parse_kv, parse_quant
 from smelt.passes.pipeline import run
 from smelt.runtime.artifact import open_artifact
-from smelt.runtime.edge_format import RECORDS
 from tests.backends.edge_run import write
 from tests.backends.op_cases import CASES, Cached, Case, Const, In, Par, Quant
 
@@ -84,7 +83,8 @@ def decoder(path: Path) -> Path:
         every = re.sub(r"experts\.\d+", "experts.*", name)
         shape = shapes[every][1:] if every != name else shapes[name]
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        return rng.normal(0, 0.3, shape).astype(np.float32)
+        sizes = [int(size) for size in shape if isinstance(size, int)]
+        return rng.normal(0, 0.3, sizes).astype(np.float32)
 
     chosen = Options(quant=parse_quant("int4,group=32"), kv=parse_kv("int8"))
     optimized, _ = run(program, "edge", chosen, keep=composites())
@@ -96,7 +96,9 @@ def operations(path: Path) -> Path:
     scratch = path.with_name("scratch.smelt")
     seen = opcodes(decoder(scratch))
     slots: dict[str, Slot] = {}
-    functions, weights, symbols = {}, {}, {}
+    functions: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
+    symbols: dict[str, Any] = {}
     readers: dict[str, Callable[[str], Array]] = {}
     for case in (*CASES, *MORE):
         prefix = f"{len(functions)}."

@@ -127,9 +127,9 @@ Status Session::ResolveTensor(Function* f, uint32_t id) {
   }
   const int64_t bytes = ElemBytes(view.elem);
   if (offset < 0 || offset > kMaxBytes || (count && (offset + reach) * bytes > capacity)) {
-    return Error(Code::kInvalidArgument, "needs %lld bytes at %lld, %lld were planned",
-                 static_cast<long long>(reach * bytes), static_cast<long long>(offset * bytes),
-                 static_cast<long long>(capacity));
+    return Error(Code::kInvalidArgument, "needs %lld elements from %lld on, %lld were planned",
+                 static_cast<long long>(reach), static_cast<long long>(offset),
+                 static_cast<long long>(capacity / bytes));
   }
   if (view.data && count) view.data += offset * bytes;
   return Status();
