@@ -7,6 +7,7 @@ there form one chain, each surely above the one before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from smelt.errors import SmeltError
 from smelt.passes.plan_memory import Buffer, MemoryPlan
@@ -27,7 +28,7 @@ def check_memory(buffers: Sequence[Buffer], plan: MemoryPlan) -> None:
         for step in range(buffers[index].born, buffers[index].dies + 1):
             alive[step].append(place)
     for step, places in enumerate(alive):
-        for low, high in zip(places, places[1:], strict=False):
+        for low, high in pairwise(places):
             if low not in above[high]:
                 raise SmeltError(
                     f"buffers {plan.order[low]} and {plan.order[high]} are alive together at step "

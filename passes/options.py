@@ -35,7 +35,8 @@ class Quant:
 
     ``tensors`` overrides it for some: pairs of a role, a parameter's name or a pattern of names,
     and the scheme there (None: stays float). ``activations``: multiply in integers, with
-    activations quantized at run time in the weight's groups to so many int8 terms (0: floats, 1: int8,
+    activations quantized at run time in the weight's groups to so many int8 terms (0: floats, 1:
+    int8,
     2: about 15 bits); None lets the target decide.
     """
 

@@ -32,7 +32,8 @@ class Buffer:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """``order``: the buffers, lowest first; ``below``: for each place in it, the places under it."""
+    """``order``: the buffers, lowest first; ``below``: for each place in it, the places under
+    it."""
 
     order: tuple[int, ...]
     below: tuple[tuple[int, ...], ...]

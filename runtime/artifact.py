@@ -101,7 +101,7 @@ class ArtifactWriter:
             file.seek(offset)
             own, written = 0, 0
             for piece in blob.make():
-                view = memoryview(np.ascontiguousarray(piece)).cast("B") if piece.size else b""
+                view = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
                 file.write(view)
                 own, crc = zlib.crc32(view, own), zlib.crc32(view, crc)
                 written += len(view)

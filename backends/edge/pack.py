@@ -78,7 +78,7 @@ def pack_codes(codes: Array, scales: Array, zeros: Array, packing: Packing) -> A
         grid[: packing.rows] = (codes.astype(np.int16) + 128).astype(np.uint8)
     else:
         grid[: packing.rows] = codes
-    fours = grid.reshape(panels, PANEL, width // 4, 4).transpose(0, 2, 1, 3)
+    fours: np.ndarray[Any, Any] = grid.reshape(panels, PANEL, width // 4, 4).transpose(0, 2, 1, 3)
     if not is_int8:
         fours = fours[:, 0::2] | (fours[:, 1::2] << 4)
     planes = [fours, _plane(scales, panels, groups, np.dtype(np.float16))]

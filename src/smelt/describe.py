@@ -67,7 +67,7 @@ def describe(
             StateSpec(
                 name=slot.name,
                 kind=slot.kind,  # type: ignore[arg-type]
-                dtype=slot.dtype.value,  # type: ignore[arg-type]
+                dtype=slot.dtype.value,
                 shape=tuple(_size(s) for s in slot.type.shape),
                 layout=slot.layout,  # type: ignore[arg-type]
                 window=slot.window,
@@ -99,7 +99,7 @@ def _function(function: Function) -> FunctionSpec:
 
 def _tensor(name: str, tensor: Tensor) -> TensorSpec:
     shape = tuple(_size(s) for s in tensor.shape)
-    return TensorSpec(name=name, dtype=tensor.dtype.value, shape=shape)  # type: ignore[arg-type]
+    return TensorSpec(name=name, dtype=tensor.dtype.value, shape=shape)
 
 
 def _size(size: Any) -> int | str:

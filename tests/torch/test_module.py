@@ -1,4 +1,4 @@
-"""The torch target as a module: its own parameters, gradients, dtypes, torch.compile, CPU and CUDA."""
+"""The torch target as a module: own parameters, gradients, dtypes, torch.compile, CPU, CUDA."""
 
 from __future__ import annotations
 

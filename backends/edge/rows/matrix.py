@@ -7,7 +7,13 @@ A linear takes the activation or the sum that follows it along where nothing els
 from __future__ import annotations
 
 from smelt.backends.edge.lowering import Lowering, Row
-from smelt.backends.edge.opcodes import ACTIVATIONS, INPUT_F32, INPUT_INT8, INPUT_INT8_TWICE, NO_ACTIVATION
+from smelt.backends.edge.opcodes import (
+    ACTIVATIONS,
+    INPUT_F32,
+    INPUT_INT8,
+    INPUT_INT8_TWICE,
+    NO_ACTIVATION,
+)
 from smelt.backends.edge.rows.elementwise import activation, elementwise, gather
 from smelt.backends.edge.value import Value, permuted, sliced
 from smelt.backends.edge.weights import LEAVES, Coded
@@ -58,27 +64,27 @@ def _weight_of(node: Tensor) -> Tensor:
     return node.inputs[1]
 
 
-def linear(l: Lowering, node: Tensor) -> Value:
+def linear(lower: Lowering, node: Tensor) -> Value:
     """Alone: nothing follows that could be taken along."""
-    if node.op.name == "linear" and l.packed(node.inputs[1]) is None:
-        return _computed_linear(l, node)
-    inputs, form = _operands(l, node)
-    return l.graph.made("linear", node.shape, node.dtype, [*inputs, None], NO_ACTIVATION, form)
+    if node.op.name == "linear" and lower.packed(node.inputs[1]) is None:
+        return _computed_linear(lower, node)
+    inputs, form = _operands(lower, node)
+    return lower.graph.made("linear", node.shape, node.dtype, [*inputs, None], NO_ACTIVATION, form)
 
 
-def _operands(l: Lowering, node: Tensor) -> tuple[list[Value | None], int]:
+def _operands(lower: Lowering, node: Tensor) -> tuple[list[Value | None], int]:
     """Input, weight and bias of either kind of linear, and how it sees its input."""
-    x = l.value(node.operands[0])
-    x = x if x.is_rows else l.graph.copy(x)
+    x = lower.value(node.operands[0])
+    x = x if x.is_rows else lower.graph.copy(x)
     if node.op.name == "linear":
-        weight = l.packed(node.inputs[1])
+        weight = lower.packed(node.inputs[1])
         assert weight is not None
-        return [x, weight, l.optional(node.operands[2])], INPUT_F32
+        return [x, weight, lower.optional(node.operands[2])], INPUT_F32
     codes, scales, zeros = node.inputs[1:4]
     size = x.shape[-1]
     assert isinstance(size, int)
-    weight = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
-    return [x, weight, l.optional(node.operands[4])], _form(node)
+    weight = lower.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
+    return [x, weight, lower.optional(node.operands[4])], _form(node)
 
 
 def _form(node: Tensor) -> int:
@@ -86,62 +92,62 @@ def _form(node: Tensor) -> int:
     return INPUT_INT8 if node.attr("terms") == 1 else INPUT_INT8_TWICE
 
 
-def _computed_linear(l: Lowering, node: Tensor) -> Value:
+def _computed_linear(lower: Lowering, node: Tensor) -> Value:
     """A weight that is computed at run time: a plain product."""
-    weight = permuted(l.value(node.inputs[1]), (1, 0))
-    x = l.value(node.inputs[0])
-    y = _product(l, x, weight, (*x.shape[:-1], weight.shape[1]))
+    weight = permuted(lower.value(node.inputs[1]), (1, 0))
+    x = lower.value(node.inputs[0])
+    y = _product(lower, x, weight, (*x.shape[:-1], weight.shape[1]))
     bias = node.operands[2]
     if bias is None:
         return y
-    return l.graph.made("add", y.shape, y.dtype, [y, l.value(bias)])
+    return lower.graph.made("add", y.shape, y.dtype, [y, lower.value(bias)])
 
 
-def activated(l: Lowering, node: Tensor) -> Value:
+def activated(lower: Lowering, node: Tensor) -> Value:
     (x,) = node.inputs
-    if id(x) not in l.absorbed:
+    if id(x) not in lower.absorbed:
         if node.op.name in ("sigmoid", "tanh"):
-            return elementwise(l, node)
-        return activation(l, node)
-    inputs, form = _operands(l, x)
+            return elementwise(lower, node)
+        return activation(lower, node)
+    inputs, form = _operands(lower, x)
     word = ACTIVATIONS[node.op.name]
-    return l.graph.made("linear", node.shape, node.dtype, [*inputs, None], word, form)
+    return lower.graph.made("linear", node.shape, node.dtype, [*inputs, None], word, form)
 
 
-def gated(l: Lowering, node: Tensor) -> Value:
+def gated(lower: Lowering, node: Tensor) -> Value:
     (x,) = node.inputs
     word = ACTIVATIONS[node.attr("act")]
-    if id(x) in l.absorbed:
-        inputs, form = _operands(l, x)
+    if id(x) in lower.absorbed:
+        inputs, form = _operands(lower, x)
         every = [inputs[0], inputs[1], None, inputs[2], None]
-        return l.graph.made("gated_linear", node.shape, node.dtype, every, word, form)
-    both = l.value(x)
-    both = both if both.is_rows else l.graph.copy(both)
+        return lower.graph.made("gated_linear", node.shape, node.dtype, every, word, form)
+    both = lower.value(x)
+    both = both if both.is_rows else lower.graph.copy(both)
     axis, width = node.type.rank - 1, node.shape[-1]
     halves = [sliced(both, axis, start, width) for start in (0, width)]
-    return l.graph.made("gated_activate", node.shape, node.dtype, halves, word)
+    return lower.graph.made("gated_activate", node.shape, node.dtype, halves, word)
 
 
-def add(l: Lowering, node: Tensor) -> Value:
+def add(lower: Lowering, node: Tensor) -> Value:
     for product, other in (node.inputs, node.inputs[::-1]):
-        if id(product) in l.absorbed:
-            inputs, form = _operands(l, product)
-            residual = l.value(other)
-            residual = residual if residual.is_rows else l.graph.copy(residual)
+        if id(product) in lower.absorbed:
+            inputs, form = _operands(lower, product)
+            residual = lower.value(other)
+            residual = residual if residual.is_rows else lower.graph.copy(residual)
             every = [*inputs, residual]
-            return l.graph.made("linear", node.shape, node.dtype, every, NO_ACTIVATION, form)
-    return elementwise(l, node)
+            return lower.graph.made("linear", node.shape, node.dtype, every, NO_ACTIVATION, form)
+    return elementwise(lower, node)
 
 
-def table(l: Lowering, node: Tensor) -> Value:
+def table(lower: Lowering, node: Tensor) -> Value:
     """gather; rows of a matrix that linears use too are taken from its packed form."""
     weight, ids = node.inputs
     is_table = weight.type.rank == 2 and node.attr("axis") in (0, -2)
-    if is_table and (weight.op.name == "dequantize" or id(weight) in l.tied):
-        packed = l.packed(weight)
+    if is_table and (weight.op.name == "dequantize" or id(weight) in lower.tied):
+        packed = lower.packed(weight)
         if packed is not None:
-            return l.graph.made("embedding", node.shape, node.dtype, [packed, l.dense(ids)])
-    return gather(l, node)
+            return lower.graph.made("embedding", node.shape, node.dtype, [packed, lower.dense(ids)])
+    return gather(lower, node)
 
 
 def tied(program: Program) -> frozenset[int]:
@@ -150,60 +156,61 @@ def tied(program: Program) -> frozenset[int]:
     return frozenset(id(_weight_of(node)) for node in linears)
 
 
-def quantized_gather(l: Lowering, node: Tensor) -> Value:
+def quantized_gather(lower: Lowering, node: Tensor) -> Value:
     codes, scales, zeros, ids = node.inputs
-    packed = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), node.attr("size")))
-    return l.graph.made("embedding", node.shape, node.dtype, [packed, l.dense(ids)])
+    packed = lower.weights.codes(Coded(codes, scales, zeros, node.attr("group"), node.attr("size")))
+    return lower.graph.made("embedding", node.shape, node.dtype, [packed, lower.dense(ids)])
 
 
-def dequantize(l: Lowering, node: Tensor) -> Value:
+def dequantize(lower: Lowering, node: Tensor) -> Value:
     """Readers that know packed weights take them; for others `Lowering.value` unpacks."""
-    packed = l.packed(node)
+    packed = lower.packed(node)
     assert packed is not None
     return packed
 
 
-def grouped_linear(l: Lowering, node: Tensor) -> Value:
-    x = l.dense(node.inputs[0])
+def grouped_linear(lower: Lowering, node: Tensor) -> Value:
+    x = lower.dense(node.inputs[0])
     if node.op.name == "grouped_linear":
-        weight = l.packed(node.inputs[1])
+        weight = lower.packed(node.inputs[1])
         ids, bias, form = node.operands[2], node.operands[3], INPUT_F32
     else:
         codes, scales, zeros, ids = node.inputs[1:5]
         size = x.shape[-1]
         assert isinstance(size, int)
-        weight = l.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
+        weight = lower.weights.codes(Coded(codes, scales, zeros, node.attr("group"), size))
         bias, form = node.operands[5], _form(node)
     assert weight is not None and ids is not None
-    inputs = [x, weight, l.dense(ids), l.optional(bias)]
-    return l.graph.made("grouped_linear", node.shape, node.dtype, inputs, NO_ACTIVATION, form)
+    inputs = [x, weight, lower.dense(ids), lower.optional(bias)]
+    return lower.graph.made("grouped_linear", node.shape, node.dtype, inputs, NO_ACTIVATION, form)
 
 
-def matmul(l: Lowering, node: Tensor) -> Value:
-    a, b = (l.value(operand) for operand in node.inputs)
-    return _product(l, a, b, node.shape)
+def matmul(lower: Lowering, node: Tensor) -> Value:
+    a, b = (lower.value(operand) for operand in node.inputs)
+    return _product(lower, a, b, node.shape)
 
 
-def _product(l: Lowering, a: Value, b: Value, shape: tuple[object, ...]) -> Value:
-    a = a if a.has_dense_rows else l.graph.copy(a)
+def _product(lower: Lowering, a: Value, b: Value, shape: tuple[object, ...]) -> Value:
+    a = a if a.has_dense_rows else lower.graph.copy(a)
     turned = permuted(b, (*range(b.rank - 2), b.rank - 1, b.rank - 2))
-    b = b if b.has_dense_rows or turned.has_dense_rows else l.graph.copy(b)
-    return l.graph.made("matmul", shape, a.dtype, [a, b])  # type: ignore[arg-type]
+    b = b if b.has_dense_rows or turned.has_dense_rows else lower.graph.copy(b)
+    return lower.graph.made("matmul", shape, a.dtype, [a, b])  # type: ignore[arg-type]
 
 
-def conv(l: Lowering, node: Tensor) -> Value:
+def conv(lower: Lowering, node: Tensor) -> Value:
     stride, dilation = node.attr("stride"), node.attr("dilation")
     padding = node.attr("padding")
     if len(stride) == 1:  # one dimension: height 1
         stride, dilation, padding = (1, *stride), (1, *dilation), (0, 0, *padding)
     words = (*stride, *dilation, *padding, node.attr("groups"))
-    inputs = [l.dense(node.inputs[0]), l.dense(node.inputs[1]), l.optional(node.operands[2])]
-    return l.graph.made("conv", node.shape, node.dtype, inputs, *words)
+    x, weight = (lower.dense(operand) for operand in node.inputs[:2])
+    inputs = [x, weight, lower.optional(node.operands[2])]
+    return lower.graph.made("conv", node.shape, node.dtype, inputs, *words)
 
 
-def selective_scan(l: Lowering, node: Tensor) -> tuple[Value, ...]:
-    outputs = [l.graph.new(t.shape, t.dtype) for t in node.result.items]  # type: ignore[union-attr]
-    l.graph.emit("selective_scan", outputs, [l.dense(t) for t in node.inputs])
+def selective_scan(lower: Lowering, node: Tensor) -> tuple[Value, ...]:
+    outputs = [lower.graph.new(t.shape, t.dtype) for t in node.result.items]  # type: ignore[union-attr]
+    lower.graph.emit("selective_scan", outputs, [lower.dense(t) for t in node.inputs])
     return tuple(outputs)
 
 

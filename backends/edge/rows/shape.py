@@ -51,7 +51,7 @@ def concat(low: Lowering, node: Tensor) -> Value:
         size = part.shape[axis]
         if size != 0:
             low.graph.emit("copy", [sliced(out, axis, start, size)], [part])
-        start = start + size  # type: ignore[assignment]
+        start = start + size
     return out
 
 
@@ -83,7 +83,8 @@ def cast(low: Lowering, node: Tensor) -> Value:
 
 
 def item(low: Lowering, node: Tensor) -> Value:
-    return low.results(node.inputs[0])[node.attr("index")]
+    index: int = node.attr("index")
+    return low.results(node.inputs[0])[index]
 
 
 def halves(value: float) -> tuple[int, int]:
