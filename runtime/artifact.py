@@ -230,7 +230,14 @@ class Artifact:
                     place=str(self.path),
                     hint="copy or compile the artifact again",
                 )
+        end = _HEAD
         for kind, segment in enumerate(self._segments):
+            start = int(segment["offset"])
+            if any(self._bytes(end, start - end)):
+                raise ArtifactError(
+                    f"bytes before segment `{SEGMENTS[kind]}` are not zero", place=str(self.path)
+                )
+            end = start + int(segment["bytes"])
             if self._crc(int(segment["offset"]), int(segment["bytes"])) != int(segment["crc"]):
                 raise ArtifactError(
                     f"segment `{SEGMENTS[kind]}` is damaged: its checksum does not fit",
