@@ -95,10 +95,15 @@ void Decode(const Exec& exec, const AttentionArgs& a, float* scratch) {
 
 }  // namespace
 
+// Enough for fewer queries as well, so that a plan may ask for the largest shape only.
 size_t AttentionScratchBytes(const Exec& exec, const AttentionArgs& a) {
-  int64_t floats = exec.threads() * ThreadFloats(a);
-  if (IsDecode(a)) floats += a.batch * a.kv_heads * MostChunks(a.keys) * PartialFloats(a);
-  return static_cast<size_t>(RoundUp(floats * 4, 64));
+  AttentionArgs few = a;
+  const int64_t most = kDecodeRows / (a.heads / a.kv_heads);
+  few.queries = most < 1 ? 1 : most < a.queries ? most : a.queries;
+  const int64_t partials = a.batch * a.kv_heads * MostChunks(a.keys) * PartialFloats(few);
+  const int64_t decode = exec.threads() * ThreadFloats(few) + partials;
+  const int64_t prefill = IsDecode(a) ? 0 : exec.threads() * ThreadFloats(a);
+  return static_cast<size_t>(RoundUp((decode > prefill ? decode : prefill) * 4, 64));
 }
 
 void Attention(const Exec& exec, const AttentionArgs& a, void* scratch) {

@@ -226,8 +226,7 @@ struct AttentionArgs {
   int64_t mask_batch = 0;
   const float* sinks = nullptr;  // [heads] or null
 };
-// Depends on shapes only, and grows with keys; but few queries may need more than many (decode
-// keeps partial results), so a plan for 1 to S queries takes the largest over 1 to S.
+// Depends on shapes only, and grows with queries and keys: the largest shape's is enough for all.
 size_t AttentionScratchBytes(const Exec& exec, const AttentionArgs& args);
 void Attention(const Exec& exec, const AttentionArgs& args, void* scratch);
 

@@ -154,7 +154,28 @@ void TestCase(Random& random, const Case& c) {
 
 }  // namespace
 
+void TestScratchGrows() {
+  where = "attention scratch";
+  AttentionArgs a;
+  a.dim = a.value_dim = 64;
+  for (int64_t group : {1, 3, 7, 40}) {
+    a.kv_heads = 2;
+    a.heads = 2 * group;
+    size_t before = 0;
+    for (int64_t keys : {1, 100, 5000, 16384, 16385, 40000}) {
+      size_t last = before;
+      for (a.queries = 1, a.keys = keys; a.queries < 100; ++a.queries) {
+        const size_t bytes = AttentionScratchBytes(Exec{}, a);
+        Expect(bytes >= last, "scratch grows with queries and keys");
+        last = bytes;
+        if (a.queries == 1) before = bytes;
+      }
+    }
+  }
+}
+
 void TestAttention(Random& random) {
+  TestScratchGrows();
   int turn = 0;
   const int64_t lengths[][2] = {{1, 1},   {1, 16},  {1, 37},  {1, 700},  {3, 20}, {5, 5},
                                 {17, 17}, {21, 90}, {70, 70}, {66, 133}, {4, 2}};

@@ -169,6 +169,24 @@ void TestLinears(Random& random) {
   }
 }
 
+void TestScratchGrows() {
+  where = "linear scratch";
+  for (int format = 0; format < 5; ++format) {
+    for (int input = 0; input < 4; ++input) {
+      const PackedShape shape = {static_cast<Format>(format), true, format >= 3 ? 32 : 0, 100, 130};
+      if (format < 3 && input >= static_cast<int>(Input::kInt8)) continue;
+      ForEachExec([&](const Exec& exec) {
+        size_t last = 0;
+        for (int64_t rows = 1; rows < 200; ++rows) {
+          const size_t bytes = LinearScratchBytes(exec, shape, static_cast<Input>(input), rows);
+          Expect(bytes >= last, "grows with rows");
+          last = bytes;
+        }
+      });
+    }
+  }
+}
+
 // With unit scales and inputs that quantize to themselves the result is the integer itself:
 // bit-equal everywhere.
 void TestIntegersExact(Random& random) {
@@ -343,6 +361,7 @@ void TestThreads();
 int main() {
   Random random;
   TestThreads();
+  TestScratchGrows();
   TestQuantizeRows(random);
   TestIntegersExact(random);
   TestLinears(random);
