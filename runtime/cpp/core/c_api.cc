@@ -31,7 +31,9 @@ smelt_code Done(const smelt::Status& status) { return status.ok() ? SMELT_OK : F
 
 smelt_code NoMemory() { return Fail(smelt::Error(smelt::Code::kOutOfMemory, "out of memory")); }
 
-smelt_code Refuse(const char* what) { return Fail(smelt::Error(smelt::Code::kInvalidArgument, "%s", what)); }
+smelt_code Refuse(const char* what) {
+  return Fail(smelt::Error(smelt::Code::kInvalidArgument, "%s", what));
+}
 
 smelt_code Wrap(smelt::Result<smelt::Model::Pointer> result, smelt_model** out) {
   if (!result.ok()) return Fail(result.status());
@@ -52,10 +54,13 @@ bool Convert(const smelt_options* options, smelt::Options* out) {
   return true;
 }
 
-smelt_memory Convert(const smelt::MemoryUse& use) { return {use.weights, use.state, use.activations, use.scratch}; }
+smelt_memory Convert(const smelt::MemoryUse& use) {
+  return {use.weights, use.state, use.activations, use.scratch};
+}
 
 // Port `index` of a function; null when there is none.
-const smelt::PortRecord* FindPort(const smelt::Model& m, uint32_t function, uint32_t index, bool output) {
+const smelt::PortRecord* FindPort(const smelt::Model& m, uint32_t function, uint32_t index,
+                                  bool output) {
   if (function >= m.functions.count) return nullptr;
   const smelt::FunctionRecord& f = m.functions[function];
   if (index >= (output ? f.outputs : f.inputs)) return nullptr;
@@ -74,7 +79,9 @@ extern "C" {
 uint32_t smelt_abi(void) { return SMELT_ABI; }
 const char* smelt_error(void) { return last_error; }
 
-smelt_code smelt_model_open(const char* path, smelt_model** out) { return Wrap(smelt::Model::Open(path), out); }
+smelt_code smelt_model_open(const char* path, smelt_model** out) {
+  return Wrap(smelt::Model::Open(path), out);
+}
 
 smelt_code smelt_model_borrow(const void* bytes, size_t size, smelt_model** out) {
   return Wrap(smelt::Model::Borrow(bytes, size), out);
@@ -82,9 +89,12 @@ smelt_code smelt_model_borrow(const void* bytes, size_t size, smelt_model** out)
 
 void smelt_model_close(smelt_model* model) { delete model; }
 
-smelt_code smelt_model_verify(const smelt_model* model) { return Done(model->model->VerifyChecksums()); }
+smelt_code smelt_model_verify(const smelt_model* model) {
+  return Done(model->model->VerifyChecksums());
+}
 
-smelt_code smelt_model_file(const smelt_model* model, const char* name, const void** data, size_t* bytes) {
+smelt_code smelt_model_file(const smelt_model* model, const char* name, const void** data,
+                            size_t* bytes) {
   const smelt::FileRecord* file = model->model->FindFile(name);
   if (!file) return Refuse("the model holds no file of that name");
   *data = model->model->FileData(*file);
@@ -121,18 +131,22 @@ const char* smelt_state_name(const smelt_model* model, uint32_t slot) {
   return slot < m.slots.count ? m.Text(m.slots[slot].name) : nullptr;
 }
 
-smelt_code smelt_memory_need(const smelt_model* model, const smelt_options* options, smelt_memory* out) {
+smelt_code smelt_memory_need(const smelt_model* model, const smelt_options* options,
+                             smelt_memory* out) {
   smelt::Options converted;
-  if (!Convert(options, &converted)) return Refuse("smelt_options has another size: another version of smelt.h");
+  if (!Convert(options, &converted))
+    return Refuse("smelt_options has another size: another version of smelt.h");
   auto result = smelt::Session::Measure(model->model, converted);
   if (!result.ok()) return Fail(result.status());
   *out = Convert(*result);
   return SMELT_OK;
 }
 
-smelt_code smelt_session_open(const smelt_model* model, const smelt_options* options, smelt_session** out) {
+smelt_code smelt_session_open(const smelt_model* model, const smelt_options* options,
+                              smelt_session** out) {
   smelt::Options converted;
-  if (!Convert(options, &converted)) return Refuse("smelt_options has another size: another version of smelt.h");
+  if (!Convert(options, &converted))
+    return Refuse("smelt_options has another size: another version of smelt.h");
   auto result = smelt::Session::Open(model->model, converted);
   if (!result.ok()) return Fail(result.status());
   auto* session = new (std::nothrow) smelt_session;
@@ -155,13 +169,15 @@ int64_t smelt_session_most(const smelt_session* session, const char* symbol) {
   return index == smelt::kNone ? -1 : session->session->most(index);
 }
 
-smelt_code smelt_run(smelt_session* session, uint32_t function, const smelt_tensor* inputs, size_t count) {
+smelt_code smelt_run(smelt_session* session, uint32_t function, const smelt_tensor* inputs,
+                     size_t count) {
   constexpr size_t kMost = 64;
   if (count > kMost) return Refuse("a function has at most 64 inputs");
   smelt::InputArray converted[kMost];
   for (size_t i = 0; i < count; ++i) {
     const smelt_tensor& from = inputs[i];
-    if (from.rank < 0 || from.rank > SMELT_MAX_RANK || from.type < SMELT_F32 || from.type > SMELT_BOOL) {
+    if (from.rank < 0 || from.rank > SMELT_MAX_RANK || from.type < SMELT_F32 ||
+        from.type > SMELT_BOOL) {
       return Refuse("an input's rank or type is not possible");
     }
     converted[i] = {from.data, static_cast<smelt::Elem>(from.type), from.rank, {}};
@@ -170,10 +186,13 @@ smelt_code smelt_run(smelt_session* session, uint32_t function, const smelt_tens
   return Done(session->session->Run(function, converted, static_cast<uint32_t>(count)));
 }
 
-smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_t output, smelt_tensor* out) {
-  if (!FindPort(session->session->model(), function, output, true)) return Refuse("there is no such output");
+smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_t output,
+                        smelt_tensor* out) {
+  if (!FindPort(session->session->model(), function, output, true))
+    return Refuse("there is no such output");
   const smelt::View& view = session->session->Output(function, output);
-  if (!view.contiguous || view.elem == smelt::Elem::kOpaque) return Refuse("the output is not in row-major order");
+  if (!view.contiguous || view.elem == smelt::Elem::kOpaque)
+    return Refuse("the output is not in row-major order");
   *out = {view.data, static_cast<smelt_type>(view.elem), view.rank, {}};
   std::memcpy(out->dims, view.dims, sizeof out->dims);
   return SMELT_OK;
@@ -181,7 +200,9 @@ smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_
 
 void smelt_reset(smelt_session* session) { session->session->Reset(); }
 int64_t smelt_past(const smelt_session* session) { return session->session->past(); }
-smelt_code smelt_rewind(smelt_session* session, int64_t past) { return Done(session->session->Rewind(past)); }
+smelt_code smelt_rewind(smelt_session* session, int64_t past) {
+  return Done(session->session->Rewind(past));
+}
 
 smelt_code smelt_reorder(smelt_session* session, const int64_t* rows, size_t count) {
   return Done(session->session->Reorder(rows, static_cast<int64_t>(count)));
@@ -191,7 +212,8 @@ smelt_code smelt_state_shape(const smelt_session* session, uint32_t slot, smelt_
   if (slot >= session->session->model().slots.count) return Refuse("there is no such state slot");
   const smelt::SlotState& state = session->session->slot(slot);
   const smelt::SlotRecord& record = *state.record;
-  *out = {nullptr, state.append() ? SMELT_F32 : static_cast<smelt_type>(record.elem), record.rank, {}};
+  *out = {
+      nullptr, state.append() ? SMELT_F32 : static_cast<smelt_type>(record.elem), record.rank, {}};
   for (int axis = 0; state.held && axis < record.rank; ++axis) out->dims[axis] = state.dims[axis];
   if (state.append()) out->dims[record.axis] = state.readable();
   return SMELT_OK;
@@ -204,7 +226,8 @@ smelt_code smelt_state_read(const smelt_session* session, uint32_t slot, void* o
 smelt_code smelt_generate(smelt_session* session, const int64_t* tokens, size_t count, size_t most,
                           smelt_on_token on_token, void* context) {
   if (!session->generator) {
-    return Fail(smelt::Error(smelt::Code::kUnsupported, "the model is not a causal language model"));
+    return Fail(
+        smelt::Error(smelt::Code::kUnsupported, "the model is not a causal language model"));
   }
   return Done(session->generator->Run(tokens, count, most, on_token, context));
 }
@@ -217,8 +240,10 @@ void smelt_set_profile(smelt_session* session, smelt_profile profile, void* cont
       [](void* self, uint32_t function, uint32_t instruction, double seconds) {
         auto* s = static_cast<smelt_session*>(self);
         const smelt::Model& m = s->session->model();
-        const smelt::InstructionRecord& record = m.instructions[m.functions[function].first_instruction + instruction];
-        s->profile(s->profile_context, smelt::FindOp(record.opcode)->name, m.Text(record.source), seconds);
+        const smelt::InstructionRecord& record =
+            m.instructions[m.functions[function].first_instruction + instruction];
+        s->profile(s->profile_context, smelt::FindOp(record.opcode)->name, m.Text(record.source),
+                   seconds);
       },
       session);
 }

@@ -105,19 +105,21 @@ class Checker {
       if (!IsText(m_.features[i].name)) return Bad("feature", i);
       const char* name = m_.Text(m_.features[i].name);
       if (!HasFeature(name)) {
-        return Error(Code::kUnsupported, "the file needs the feature `%.64s`, which this runtime lacks", name);
+        return Error(Code::kUnsupported,
+                     "the file needs the feature `%.64s`, which this runtime lacks", name);
       }
     }
     for (uint32_t i = 0; i < m_.settings.count; ++i) {
       if (!IsText(m_.settings[i].key)) return Bad("setting", i);
     }
     if (m_.symbols.count > kMaxSymbols) {
-      return Error(Code::kUnsupported, "the file has %u symbols, at most %u are possible", m_.symbols.count,
-                   kMaxSymbols);
+      return Error(Code::kUnsupported, "the file has %u symbols, at most %u are possible",
+                   m_.symbols.count, kMaxSymbols);
     }
     for (uint32_t i = 0; i < m_.symbols.count; ++i) {
       const SymbolRecord& symbol = m_.symbols[i];
-      if (!IsText(symbol.name) || symbol.low < 0 || symbol.high < symbol.low || symbol.high > kMaxSize) {
+      if (!IsText(symbol.name) || symbol.low < 0 || symbol.high < symbol.low ||
+          symbol.high > kMaxSize) {
         return Bad("symbol", i);
       }
     }
@@ -138,7 +140,8 @@ class Checker {
         m_.dim_symbols[i] = uint64_t{1} << d.a;
         continue;
       }
-      if (d.op > static_cast<uint32_t>(DimOp::kFloorDiv) || d.a < 0 || d.a >= i || d.b < 0 || d.b >= i) {
+      if (d.op > static_cast<uint32_t>(DimOp::kFloorDiv) || d.a < 0 || d.a >= i || d.b < 0 ||
+          d.b >= i) {
         return Bad("dim", i);
       }
       m_.dim_symbols[i] = m_.dim_symbols[d.a] | m_.dim_symbols[d.b];
@@ -154,11 +157,13 @@ class Checker {
       const bool append = slot.kind == static_cast<uint8_t>(SlotKind::kAppend);
       bool good = IsText(slot.name) && slot.kind <= static_cast<uint8_t>(SlotKind::kReplace) &&
                   slot.layout <= static_cast<uint8_t>(SlotLayout::kRing) &&
-                  slot.elem < static_cast<uint8_t>(Elem::kOpaque) && slot.rank <= kMaxRank && slot.zero == 0;
+                  slot.elem < static_cast<uint8_t>(Elem::kOpaque) && slot.rank <= kMaxRank &&
+                  slot.zero == 0;
       if (append) {
         const Elem elem = static_cast<Elem>(slot.elem);
-        good = good && slot.rank == 4 && slot.axis == 2 && slot.dims[2] == kNone &&
-               (elem == Elem::kF32 || elem == Elem::kF16 || elem == Elem::kBf16 || elem == Elem::kI8);
+        good =
+            good && slot.rank == 4 && slot.axis == 2 && slot.dims[2] == kNone &&
+            (elem == Elem::kF32 || elem == Elem::kF16 || elem == Elem::kBf16 || elem == Elem::kI8);
       } else {
         good = good && slot.layout == static_cast<uint8_t>(SlotLayout::kFull);
       }
@@ -177,25 +182,30 @@ class Checker {
     for (uint32_t i = 0; i < m_.weights.count; ++i) {
       const WeightRecord& w = m_.weights[i];
       const uint64_t start = static_cast<uint64_t>(AlignUp(static_cast<int64_t>(end)));
-      if (!IsText(w.name) || w.zero || w.offset != start || start > total || w.bytes > total - start) {
+      if (!IsText(w.name) || w.zero || w.offset != start || start > total ||
+          w.bytes > total - start) {
         return Bad("weight", i);
       }
       end = start + w.bytes;
       int64_t bytes = 0;
       if (!(w.format == kDense ? DenseBytes(w, &bytes) : PackedBytes(w, &bytes)) ||
           static_cast<uint64_t>(bytes) != w.bytes) {
-        return Error(Code::kBadFile, "weight `%s` has %llu bytes, its shape needs %lld", m_.Text(w.name),
-                     static_cast<unsigned long long>(w.bytes), static_cast<long long>(bytes));
+        return Error(Code::kBadFile, "weight `%s` has %llu bytes, its shape needs %lld",
+                     m_.Text(w.name), static_cast<unsigned long long>(w.bytes),
+                     static_cast<long long>(bytes));
       }
     }
     return end == total ? Status() : Error(Code::kBadFile, "there are bytes after the last weight");
   }
 
   static bool DenseBytes(const WeightRecord& w, int64_t* bytes) {
-    if (w.elem >= static_cast<uint8_t>(Elem::kOpaque) || w.rank > kMaxRank || w.group || w.symmetric) return false;
+    if (w.elem >= static_cast<uint8_t>(Elem::kOpaque) || w.rank > kMaxRank || w.group ||
+        w.symmetric)
+      return false;
     *bytes = ElemBytes(static_cast<Elem>(w.elem));
     for (int axis = 0; axis < w.rank; ++axis) {
-      if (w.dims[axis] < 0 || !CheckedMul(*bytes, w.dims[axis], bytes) || *bytes > kMaxBytes) return false;
+      if (w.dims[axis] < 0 || !CheckedMul(*bytes, w.dims[axis], bytes) || *bytes > kMaxBytes)
+        return false;
     }
     return true;
   }
@@ -208,7 +218,8 @@ class Checker {
     }
     const int64_t rows = w.dims[w.rank - 2], cols = w.dims[w.rank - 1];
     const int64_t experts = w.rank == 3 ? w.dims[0] : 1;
-    if (rows < 1 || cols < 1 || experts < 1 || rows > kLimit || cols > kLimit || experts > 65536) return false;
+    if (rows < 1 || cols < 1 || experts < 1 || rows > kLimit || cols > kLimit || experts > 65536)
+      return false;
     const bool grouped = w.format >= static_cast<uint8_t>(Format::kInt8);
     if (grouped ? (w.group < 16 || w.group > 1024 || w.group % 16) : w.group != 0) return false;
     if (!CheckedMul(LayoutOf(ShapeOf(w)).bytes, experts, bytes)) return false;
@@ -220,17 +231,19 @@ class Checker {
     uint64_t end = 0;
     for (uint32_t i = 0; i < m_.files.count; ++i) {
       const FileRecord& f = m_.files[i];
-      if (f.name[sizeof f.name - 1] || f.zero || f.offset != end || f.bytes > total - end) return Bad("file", i);
+      if (f.name[sizeof f.name - 1] || f.zero || f.offset != end || f.bytes > total - end)
+        return Bad("file", i);
       end += f.bytes;
     }
     return end == total ? Status() : Error(Code::kBadFile, "there are bytes after the last file");
   }
 
-  // The functions' ranges cut each table into consecutive pieces: nothing is shared, nothing left over.
+  // The functions' ranges cut each table into consecutive pieces: nothing is shared, nothing left
+  // over.
   Status FunctionRanges() {
     if (m_.functions.count > kMaxFunctions) {
-      return Error(Code::kUnsupported, "the file has %u functions, at most %u are possible", m_.functions.count,
-                   kMaxFunctions);
+      return Error(Code::kUnsupported, "the file has %u functions, at most %u are possible",
+                   m_.functions.count, kMaxFunctions);
     }
     uint32_t buffers = 0, tensors = 0, instructions = 0, ports = 0, binds = 0;
     auto take = [](uint32_t* next, uint32_t first, uint32_t count, uint32_t total) {
@@ -259,7 +272,8 @@ class Checker {
     for (uint32_t i = 0; i < f.buffers; ++i) SMELT_TRY(Buffer(f, i));
     for (uint32_t i = 0; i < f.tensors; ++i) SMELT_TRY(Tensor(f, f.first_tensor + i));
     for (uint32_t i = 0; i < f.inputs + f.outputs; ++i) SMELT_TRY(Port(f, i));
-    for (uint32_t i = 0; i < f.instructions; ++i) SMELT_TRY(Instruction(f, f.first_instruction + i));
+    for (uint32_t i = 0; i < f.instructions; ++i)
+      SMELT_TRY(Instruction(f, f.first_instruction + i));
     return Binds(f);
   }
 
@@ -278,8 +292,9 @@ class Checker {
 
   Status Tensor(const FunctionRecord& f, uint32_t id) {
     const TensorRecord& t = m_.tensors[id];
-    bool good = IsText(t.name) && t.elem <= static_cast<uint8_t>(Elem::kOpaque) && t.rank <= kMaxRank &&
-                t.storage <= static_cast<uint8_t>(Storage::kInput) && t.strided <= 1 && t.zero == 0 &&
+    bool good = IsText(t.name) && t.elem <= static_cast<uint8_t>(Elem::kOpaque) &&
+                t.rank <= kMaxRank && t.storage <= static_cast<uint8_t>(Storage::kInput) &&
+                t.strided <= 1 && t.zero == 0 &&
                 (t.offset == kNone || (IsDim(t.offset) && t.strided));
     for (int axis = 0; good && axis < t.rank; ++axis) {
       good = IsDim(t.dims[axis]) && (!t.strided || IsDim(t.strides[axis]));
@@ -294,7 +309,8 @@ class Checker {
         good = !opaque && t.index < f.inputs;
         break;
       case Storage::kWeight:
-        good = t.index < m_.weights.count && t.elem == m_.weights[t.index].elem && !(opaque && t.strided);
+        good = t.index < m_.weights.count && t.elem == m_.weights[t.index].elem &&
+               !(opaque && t.strided);
         break;
       case Storage::kState:
         good = t.index < m_.slots.count && t.elem == StateElem(m_.slots[t.index]) && !t.strided &&
@@ -314,10 +330,12 @@ class Checker {
 
   Status Port(const FunctionRecord& f, uint32_t i) {
     const PortRecord& port = m_.ports[f.first_input + i];
-    if (!IsText(port.name) || port.zero || port.tensor - f.first_tensor >= f.tensors) return Bad("port", i);
+    if (!IsText(port.name) || port.zero || port.tensor - f.first_tensor >= f.tensors)
+      return Bad("port", i);
     const TensorRecord& t = m_.tensors[port.tensor];
     const bool input = i < f.inputs;
-    if (input && (t.storage != static_cast<uint8_t>(Storage::kInput) || t.index != i || t.strided)) {
+    if (input &&
+        (t.storage != static_cast<uint8_t>(Storage::kInput) || t.index != i || t.strided)) {
       return Bad("port", i);
     }
     // What an output points at must stay as it is until the next call.
@@ -335,8 +353,8 @@ class Checker {
     if (!IsText(record.source)) return Bad("instruction", place);
     const OpSpec* spec = FindOp(record.opcode);
     if (!spec) {
-      return Error(Code::kUnsupported, "instruction %u has opcode %u, which this runtime lacks", place,
-                   record.opcode);
+      return Error(Code::kUnsupported, "instruction %u has opcode %u, which this runtime lacks",
+                   place, record.opcode);
     }
     const uint32_t operands = uint32_t{record.inputs} + record.outputs;
     if (record.outputs != spec->outputs || record.inputs != std::strlen(spec->inputs) ||
@@ -365,7 +383,8 @@ class Checker {
     return Aliases(record, *spec, place);
   }
 
-  // An output shares a buffer with an operand only where the op allows it and both are the same view.
+  // An output shares a buffer with an operand only where the op allows it and both are the same
+  // view.
   Status Aliases(const InstructionRecord& record, const OpSpec& spec, uint32_t place) {
     const uint32_t* ids = m_.operands.data + record.first_operand;
     for (uint32_t o = 0; o < record.outputs; ++o) {
@@ -376,7 +395,8 @@ class Checker {
         if (other.storage != out.storage || other.index != out.index) continue;
         const bool same = ids[i] == ids[o] && i >= record.outputs;
         if (!spec.in_place || !same) {
-          return Error(Code::kBadFile, "instruction %u (%s) writes what it reads", place, spec.name);
+          return Error(Code::kBadFile, "instruction %u (%s) writes what it reads", place,
+                       spec.name);
         }
       }
     }
@@ -390,7 +410,8 @@ class Checker {
       const BindRecord& b = m_.binds[f.first_bind + i];
       bool good = b.symbol < m_.symbols.count;
       if (good && b.source == static_cast<uint32_t>(BindSource::kInput)) {
-        good = b.index < f.inputs && b.axis < m_.tensors[m_.ports[f.first_input + b.index].tensor].rank;
+        good = b.index < f.inputs &&
+               b.axis < m_.tensors[m_.ports[f.first_input + b.index].tensor].rank;
       } else if (good && b.source == static_cast<uint32_t>(BindSource::kSlot)) {
         good = b.index < m_.slots.count && b.axis < m_.slots[b.index].rank;
       } else if (good && b.source == static_cast<uint32_t>(BindSource::kTokens)) {

@@ -5,7 +5,8 @@
 namespace smelt {
 namespace {
 
-// Eight bytes a step ("slicing by 8"): about 2 GB/s, enough to check a file faster than a disk reads.
+// Eight bytes a step ("slicing by 8"): about 2 GB/s, enough to check a file faster than a disk
+// reads.
 struct Tables {
   uint32_t at[8][256];
   constexpr Tables() : at() {

@@ -1,7 +1,8 @@
-// The records of model.smelt, exactly as they lie in the file (docs/artifact.md says what they mean).
+// The records of model.smelt, exactly as they lie in the file (docs/artifact.md says what they
+// mean).
 //
-// Goals: read in place from a mapped file; every field checked once at open; the same model gives the
-// same bytes. Non-goals: big-endian hosts; editing.
+// Goals: read in place from a mapped file; every field checked once at open; the same model gives
+// the same bytes. Non-goals: big-endian hosts; editing.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +43,11 @@ enum class Storage : uint8_t { kArena, kWeight, kState, kInput };
 enum class SlotKind : uint8_t { kAppend, kReplace };
 enum class SlotLayout : uint8_t { kFull, kRing };
 enum class DimOp : uint32_t { kConst, kSymbol, kAdd, kSub, kMul, kFloorDiv };
-enum class BindSource : uint32_t { kInput, kSlot, kTokens };  // kTokens: all that the session was fed
+enum class BindSource : uint32_t {
+  kInput,
+  kSlot,
+  kTokens
+};                                // kTokens: all that the session was fed
 constexpr uint8_t kDense = 0xff;  // WeightRecord::format of plain row-major data
 
 struct StringRef {
@@ -159,7 +164,8 @@ inline int64_t ElemBytes(Elem elem) {
 }
 
 inline const char* ElemName(Elem elem) {
-  constexpr const char* kNames[] = {"f32", "f16", "bf16", "i64", "i32", "i8", "u8", "bool", "packed"};
+  constexpr const char* kNames[] = {"f32", "f16", "bf16", "i64",   "i32",
+                                    "i8",  "u8",  "bool", "packed"};
   return kNames[static_cast<int>(elem)];
 }
 

@@ -9,10 +9,10 @@ namespace smelt {
 
 struct Session::Function {
   const FunctionRecord* record = nullptr;
-  std::vector<int64_t> values;      // of all symbols, at the last call
-  std::vector<int64_t> dims;        // of all dim nodes
-  std::vector<int64_t> sizes;       // bytes of each buffer
-  std::vector<int64_t> offsets;     // of each buffer in the arena
+  std::vector<int64_t> values;   // of all symbols, at the last call
+  std::vector<int64_t> dims;     // of all dim nodes
+  std::vector<int64_t> sizes;    // bytes of each buffer
+  std::vector<int64_t> offsets;  // of each buffer in the arena
   std::vector<View> views;
   std::vector<uint64_t> view_symbols;  // symbols that a view depends on
   std::vector<const void*> inputs;     // the caller's pointers

@@ -19,15 +19,20 @@ Result<Generator> Generator::Make(Session* session) {
     const TensorRecord& t = model.tensors[port.tensor];
     const char* name = model.Text(port.name);
     known = known && t.elem == static_cast<uint8_t>(Elem::kI64) && t.rank == 2;
-    if (std::strcmp(name, "input_ids") == 0) g.ids_ = i;
-    else if (std::strcmp(name, "attention_mask") == 0) g.mask_ = i;
-    else if (std::strcmp(name, "position_ids") == 0) g.positions_ = i;
-    else known = false;
+    if (std::strcmp(name, "input_ids") == 0)
+      g.ids_ = i;
+    else if (std::strcmp(name, "attention_mask") == 0)
+      g.mask_ = i;
+    else if (std::strcmp(name, "position_ids") == 0)
+      g.positions_ = i;
+    else
+      known = false;
   }
   for (uint32_t i = 0; i < f.outputs; ++i) {
     const PortRecord& port = model.ports[f.first_output + i];
     const TensorRecord& t = model.tensors[port.tensor];
-    if (std::strcmp(model.Text(port.name), "logits") == 0 && t.rank == 3 && t.elem == static_cast<uint8_t>(Elem::kF32)) {
+    if (std::strcmp(model.Text(port.name), "logits") == 0 && t.rank == 3 &&
+        t.elem == static_cast<uint8_t>(Elem::kF32)) {
       g.logits_ = i;
     }
   }
@@ -73,8 +78,8 @@ Status Generator::Feed(const int64_t* tokens, int64_t count, int64_t* next) {
   return Status();
 }
 
-Status Generator::Run(const int64_t* tokens, size_t count, size_t most, int (*on_token)(void*, int64_t),
-                      void* context) {
+Status Generator::Run(const int64_t* tokens, size_t count, size_t most,
+                      int (*on_token)(void*, int64_t), void* context) {
   if (count == 0) return Error(Code::kInvalidArgument, "there are no tokens to start from");
   const size_t chunk = position_values_.size();
   int64_t next = 0;

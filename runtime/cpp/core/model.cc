@@ -53,7 +53,8 @@ Status Model::Load(const uint8_t* bytes, size_t size) {
   if (size >= sizeof(FileHeader) && std::memcmp(bytes, kMagic, sizeof kMagic) != 0) {
     return Error(Code::kBadFile, "not a smelt file: the first bytes are not its magic number");
   }
-  if (size < kHead) return Error(Code::kBadFile, "the file has %zu bytes, its head alone %zu", size, kHead);
+  if (size < kHead)
+    return Error(Code::kBadFile, "the file has %zu bytes, its head alone %zu", size, kHead);
   const auto& header = *reinterpret_cast<const FileHeader*>(bytes);
   if (header.version != kVersion) {
     return Error(Code::kUnsupported, "the file has format version %u, this runtime reads %u",
@@ -78,7 +79,8 @@ Status Model::Load(const uint8_t* bytes, size_t size) {
 Status Model::VerifyChecksums() const {
   for (const WeightRecord& weight : weights) {
     if (Crc32(0, WeightData(weight), weight.bytes) != weight.crc) {
-      return Error(Code::kBadFile, "weight `%s` is damaged: its checksum does not fit", Text(weight.name));
+      return Error(Code::kBadFile, "weight `%s` is damaged: its checksum does not fit",
+                   Text(weight.name));
     }
   }
   for (const FileRecord& file : files) {

@@ -1,9 +1,10 @@
 // A model.smelt, opened: its tables in place, every offset and index checked once.
 //
-// After Open succeeds, all of these hold: every index in a record points into its table, every string
-// is terminated, every weight lies inside the file with exactly the bytes that its shape needs, every
-// instruction has the operands and attributes of its opcode, every function's symbols are bound.
-// Sizes that depend on symbols are checked when a session is opened and when symbols change.
+// After Open succeeds, all of these hold: every index in a record points into its table, every
+// string is terminated, every weight lies inside the file with exactly the bytes that its shape
+// needs, every instruction has the operands and attributes of its opcode, every function's symbols
+// are bound. Sizes that depend on symbols are checked when a session is opened and when symbols
+// change.
 #pragma once
 
 #include <memory>
@@ -53,7 +54,9 @@ class Model {
   std::vector<uint64_t> dim_symbols;  // for each dim node, the symbols inside, one bit each
 
   const char* Text(StringRef ref) const { return strings_ + ref.offset; }
-  const uint8_t* WeightData(const WeightRecord& weight) const { return weight_data_ + weight.offset; }
+  const uint8_t* WeightData(const WeightRecord& weight) const {
+    return weight_data_ + weight.offset;
+  }
   const uint8_t* FileData(const FileRecord& file) const { return file_data_ + file.offset; }
   // The index of a function or symbol by name; kNone when there is none.
   uint32_t FindFunction(const char* name) const;
@@ -61,7 +64,9 @@ class Model {
   const FileRecord* FindFile(const char* name) const;
   // The first setting of that key, or `missing`.
   int64_t Setting(const char* key, int64_t missing) const;
-  int64_t weight_bytes() const { return static_cast<int64_t>(segments_[SegmentIndex(Segment::kWeightData)].bytes); }
+  int64_t weight_bytes() const {
+    return static_cast<int64_t>(segments_[SegmentIndex(Segment::kWeightData)].bytes);
+  }
 
  private:
   static constexpr uint32_t SegmentIndex(Segment s) { return static_cast<uint32_t>(s); }

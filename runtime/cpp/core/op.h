@@ -40,13 +40,13 @@ using OpScratch = int64_t (*)(const Call&);
 struct OpSpec {
   uint16_t opcode;
   const char* name;
-  const char* inputs;   // one letter each: x required, ? optional
+  const char* inputs;  // one letter each: x required, ? optional
   uint8_t outputs;
-  const char* words;    // one letter each: d dim node, s slot, w word, f f32
-  OpCheck check;        // everything Run relies on; shapes are concrete
+  const char* words;  // one letter each: d dim node, s slot, w word, f f32
+  OpCheck check;      // everything Run relies on; shapes are concrete
   OpRun run;
-  OpScratch scratch;    // null: none
-  bool in_place;        // an output may be exactly one of the inputs
+  OpScratch scratch;  // null: none
+  bool in_place;      // an output may be exactly one of the inputs
 };
 
 // Null when this runtime has no such opcode.

@@ -33,7 +33,8 @@ void EvaluateDims(const Model& model, const int64_t* values, int64_t* dims) {
 
 class Planner {
  public:
-  Planner(Session* session, const Options& options) : s_(*session), m_(*session->model_), options_(options) {}
+  Planner(Session* session, const Options& options)
+      : s_(*session), m_(*session->model_), options_(options) {}
 
   Status Plan() {
     SMELT_TRY(Limits());
@@ -61,10 +62,13 @@ class Planner {
     const uint32_t past = s_.past_ = m_.FindSymbol("past");
     const uint32_t seq = s_.seq_ = m_.FindSymbol("seq");
     bool grows = past != kNone;
-    for (const SlotRecord& slot : m_.slots) grows |= slot.kind == static_cast<uint8_t>(SlotKind::kAppend);
+    for (const SlotRecord& slot : m_.slots)
+      grows |= slot.kind == static_cast<uint8_t>(SlotKind::kAppend);
     s_.context_ = options_.context > 0 ? options_.context : m_.Setting("context", 0);
-    if (grows && s_.context_ < 1) return Error(Code::kInvalidArgument, "the context length must be given");
-    if (s_.context_ > (int64_t{1} << 32)) return Error(Code::kInvalidArgument, "the context length is too large");
+    if (grows && s_.context_ < 1)
+      return Error(Code::kInvalidArgument, "the context length must be given");
+    if (s_.context_ > (int64_t{1} << 32))
+      return Error(Code::kInvalidArgument, "the context length is too large");
     for (uint32_t i = 0; i < m_.symbols.count; ++i) {
       const SymbolRecord& symbol = m_.symbols[i];
       char key[128];
@@ -73,11 +77,13 @@ class Planner {
       for (const Limit& limit : options_.limits) {
         if (std::strcmp(limit.symbol, m_.Text(symbol.name)) == 0) most = limit.most;
       }
-      if (grows && (i == past || i == seq)) most = std::min(most, i == past ? s_.context_ - 1 : s_.context_);
+      if (grows && (i == past || i == seq))
+        most = std::min(most, i == past ? s_.context_ - 1 : s_.context_);
       most = std::min(most, symbol.high);
       if (most < symbol.low) {
         return Error(Code::kInvalidArgument, "the limit of `%s` is %lld, at least %lld is needed",
-                     m_.Text(symbol.name), static_cast<long long>(most), static_cast<long long>(symbol.low));
+                     m_.Text(symbol.name), static_cast<long long>(most),
+                     static_cast<long long>(symbol.low));
       }
       s_.most_.push_back(most);
     }
@@ -85,8 +91,8 @@ class Planner {
     return Status();
   }
 
-  // Sizes grow with each symbol, and past + seq is at most the context: the largest sizes are at these
-  // corners. A call whose sizes would be larger still is refused when it is made.
+  // Sizes grow with each symbol, and past + seq is at most the context: the largest sizes are at
+  // these corners. A call whose sizes would be larger still is refused when it is made.
   std::vector<std::vector<int64_t>> Corners(const Session::Function& f) const {
     std::vector<std::vector<int64_t>> corners;
     bool grows = false;
@@ -98,7 +104,8 @@ class Planner {
     if (!grows || seq == kNone) return {s_.most_};
     // Scratch memory may step with seq: look at its powers of two as well.
     std::vector<int64_t> lengths = {s_.chunk_};
-    for (int64_t n = std::max<int64_t>(1, m_.symbols[seq].low); n < s_.chunk_; n *= 2) lengths.push_back(n);
+    for (int64_t n = std::max<int64_t>(1, m_.symbols[seq].low); n < s_.chunk_; n *= 2)
+      lengths.push_back(n);
     for (int64_t length : lengths) {
       for (int64_t held : {s_.context_ - length, int64_t{0}}) {
         std::vector<int64_t> values = s_.most_;
@@ -154,7 +161,8 @@ class Planner {
         view.data = const_cast<uint8_t*>(m_.WeightData(weight));
         view.rank = weight.rank;
         view.count = 1;
-        for (int axis = 0; axis < weight.rank; ++axis) view.count *= view.dims[axis] = weight.dims[axis];
+        for (int axis = 0; axis < weight.rank; ++axis)
+          view.count *= view.dims[axis] = weight.dims[axis];
         view.contiguous = false;
       }
       if (storage == Storage::kState) view.slot = static_cast<int32_t>(t.index);
@@ -195,7 +203,8 @@ class Planner {
     EvaluateDims(m_, values.data(), f->dims.data());
     for (uint32_t i = 0; i < f->record->buffers; ++i) {
       const int64_t bytes = f->dims[m_.buffers[f->record->first_buffer + i].bytes];
-      if (bytes < 0 || bytes > kMaxBytes) return Error(Code::kOutOfMemory, "buffer %u is too large", i);
+      if (bytes < 0 || bytes > kMaxBytes)
+        return Error(Code::kOutOfMemory, "buffer %u is too large", i);
       f->sizes[i] = std::max(f->sizes[i], bytes);
     }
     return Status();
@@ -212,7 +221,8 @@ class Planner {
         offset = std::max(offset, f->offsets[under] + f->sizes[under]);
       }
       f->offsets[i] = AlignUp(offset);
-      if (f->offsets[i] > kMaxBytes) return Error(Code::kOutOfMemory, "the activations are too large");
+      if (f->offsets[i] > kMaxBytes)
+        return Error(Code::kOutOfMemory, "the activations are too large");
       top = std::max(top, f->offsets[i] + f->sizes[i]);
     }
     s_.memory_.activations = std::max(s_.memory_.activations, AlignUp(top));
@@ -243,13 +253,16 @@ class Planner {
     for (uint32_t i = 0; i < count; ++i) {
       if (born[i] != kNone && f.sizes[i] > 0) order.push_back(i);
     }
-    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return born[a] < born[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](uint32_t a, uint32_t b) { return born[a] < born[b]; });
     std::vector<uint32_t> alive;
     for (uint32_t i : order) {
-      alive.erase(std::remove_if(alive.begin(), alive.end(), [&](uint32_t a) { return dies[a] < born[i]; }),
-                  alive.end());
+      alive.erase(
+          std::remove_if(alive.begin(), alive.end(), [&](uint32_t a) { return dies[a] < born[i]; }),
+          alive.end());
       for (uint32_t other : alive) {
-        if (f.offsets[i] < f.offsets[other] + f.sizes[other] && f.offsets[other] < f.offsets[i] + f.sizes[i]) {
+        if (f.offsets[i] < f.offsets[other] + f.sizes[other] &&
+            f.offsets[other] < f.offsets[i] + f.sizes[i]) {
           return Error(Code::kBadFile, "buffers %u and %u overlap while both are alive", other, i);
         }
       }
@@ -267,7 +280,8 @@ class Planner {
     for (size_t i = 0; i < f->calls.size(); ++i) {
       if (!f->specs[i]->scratch) continue;
       const int64_t bytes = f->specs[i]->scratch(f->calls[i]);
-      if (bytes < 0 || bytes > kMaxBytes) return Error(Code::kOutOfMemory, "the scratch memory is too large");
+      if (bytes < 0 || bytes > kMaxBytes)
+        return Error(Code::kOutOfMemory, "the scratch memory is too large");
       s_.memory_.scratch = std::max(s_.memory_.scratch, AlignUp(bytes));
     }
     return Status();
@@ -308,11 +322,14 @@ Result<std::unique_ptr<Session>> Session::Open(Model::Pointer model, const Optio
   Status status = Planner(session.get(), options).Plan();
   if (!status.ok()) return status;
   const MemoryUse& use = session->memory_;
-  if (use.total() > kHuge) return Error(Code::kOutOfMemory, "the session needs more memory than there is");
+  if (use.total() > kHuge)
+    return Error(Code::kOutOfMemory, "the session needs more memory than there is");
   if (options.memory) {
-    if (options.memory_bytes < use.total() || reinterpret_cast<uintptr_t>(options.memory) % kAlign) {
-      return Error(Code::kInvalidArgument, "the session needs %lld bytes, 64-byte aligned; %lld are given",
-                   static_cast<long long>(use.total()), static_cast<long long>(options.memory_bytes));
+    if (options.memory_bytes < use.total() ||
+        reinterpret_cast<uintptr_t>(options.memory) % kAlign) {
+      return Error(
+          Code::kInvalidArgument, "the session needs %lld bytes, 64-byte aligned; %lld are given",
+          static_cast<long long>(use.total()), static_cast<long long>(options.memory_bytes));
     }
     session->base_ = static_cast<uint8_t*>(options.memory);
   } else {

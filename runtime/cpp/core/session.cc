@@ -10,7 +10,8 @@
 namespace smelt {
 
 // Symbols get their values from the sizes of inputs and from the entries that slots hold.
-Status Session::Bind(const FunctionRecord& record, const InputArray* inputs, int64_t* values) const {
+Status Session::Bind(const FunctionRecord& record, const InputArray* inputs,
+                     int64_t* values) const {
   uint64_t bound = 0;
   for (uint32_t i = 0; i < record.binds; ++i) {
     const BindRecord& b = model_->binds[record.first_bind + i];
@@ -89,7 +90,8 @@ Status Session::ResolveTensor(Function* f, uint32_t id) {
       int64_t span;
       if (stride < 0 || (count && (!CheckedMul(view.dims[axis] - 1, stride, &span) ||
                                    !CheckedAdd(reach, span, &reach) || reach > kMaxBytes))) {
-        return Error(Code::kBadFile, "stride %lld on axis %d is not possible", static_cast<long long>(stride), axis);
+        return Error(Code::kBadFile, "stride %lld on axis %d is not possible",
+                     static_cast<long long>(stride), axis);
       }
     }
     if (count <= 1) view.contiguous = true;
@@ -108,12 +110,14 @@ Status Session::ResolveTensor(Function* f, uint32_t id) {
     }
     case Storage::kInput: {
       // The caller's array has the dims of its port, which Run compares.
-      const TensorRecord& port = model_->tensors[model_->ports[f->record->first_input + t.index].tensor];
+      const TensorRecord& port =
+          model_->tensors[model_->ports[f->record->first_input + t.index].tensor];
       capacity = ElemBytes(static_cast<Elem>(port.elem));
       for (int axis = 0; axis < port.rank; ++axis) {
         const int64_t size = f->dims[port.dims[axis]];
         if (size < 0 || !CheckedMul(capacity, size, &capacity) || capacity > kMaxBytes) {
-          return Error(Code::kInvalidArgument, "size %lld is not possible", static_cast<long long>(size));
+          return Error(Code::kInvalidArgument, "size %lld is not possible",
+                       static_cast<long long>(size));
         }
       }
       if (t.elem != port.elem) return Error(Code::kBadFile, "an input is read as another type");
@@ -139,25 +143,28 @@ Status Session::CheckCalls(Function* f, uint64_t changed) {
   for (size_t i = 0; i < f->calls.size(); ++i) {
     if (!(f->call_symbols[i] & changed) && changed != kAllSymbols) continue;
     Status status = f->specs[i]->check(f->calls[i]);
-    if (status.ok() && scratch_ && f->specs[i]->scratch && f->specs[i]->scratch(f->calls[i]) > memory_.scratch) {
+    if (status.ok() && scratch_ && f->specs[i]->scratch &&
+        f->specs[i]->scratch(f->calls[i]) > memory_.scratch) {
       status = Error(Code::kInvalidArgument, "needs more scratch memory than was planned");
     }
     if (!status.ok()) {
       const InstructionRecord& record = model_->instructions[f->record->first_instruction + i];
-      return std::move(status).In("instruction %zu (%s, %s)", i, f->specs[i]->name, model_->Text(record.source));
+      return std::move(status).In("instruction %zu (%s, %s)", i, f->specs[i]->name,
+                                  model_->Text(record.source));
     }
   }
   return Status();
 }
 
 Status Session::Run(uint32_t function, const InputArray* inputs, uint32_t count) {
-  if (function >= functions_.size()) return Error(Code::kInvalidArgument, "there is no function %u", function);
+  if (function >= functions_.size())
+    return Error(Code::kInvalidArgument, "there is no function %u", function);
   if (broken_) return Error(Code::kState, "an earlier call failed half way: reset the session");
   Function& f = *functions_[function];
   const FunctionRecord& record = *f.record;
   if (count != record.inputs) {
-    return Error(Code::kInvalidArgument, "function `%s` has %u inputs, %u are given", model_->Text(record.name),
-                 record.inputs, count);
+    return Error(Code::kInvalidArgument, "function `%s` has %u inputs, %u are given",
+                 model_->Text(record.name), record.inputs, count);
   }
   int64_t values[64] = {};
   SMELT_TRY(Bind(record, inputs, values));
@@ -181,12 +188,14 @@ Status Session::Run(uint32_t function, const InputArray* inputs, uint32_t count)
     for (int axis = 0; axis < t.rank; ++axis) {
       const int64_t wants = f.dims[t.dims[axis]];
       if (input.dims[axis] != wants) {
-        return Error(Code::kInvalidArgument, "input `%s` has size %lld on axis %d, wants %lld", name,
-                     static_cast<long long>(input.dims[axis]), axis, static_cast<long long>(wants));
+        return Error(Code::kInvalidArgument, "input `%s` has size %lld on axis %d, wants %lld",
+                     name, static_cast<long long>(input.dims[axis]), axis,
+                     static_cast<long long>(wants));
       }
       empty |= wants == 0;
     }
-    if ((!input.data && !empty) || reinterpret_cast<uintptr_t>(input.data) % ElemBytes(input.elem)) {
+    if ((!input.data && !empty) ||
+        reinterpret_cast<uintptr_t>(input.data) % ElemBytes(input.elem)) {
       return Error(Code::kInvalidArgument, "input `%s` is not aligned to its elements", name);
     }
     f.inputs[i] = input.data;
@@ -293,7 +302,8 @@ Status Session::Reorder(const int64_t* rows, int64_t count) {
 }
 
 Status Session::ReadState(uint32_t slot, void* out, int64_t bytes) const {
-  if (slot >= slots_.size()) return Error(Code::kInvalidArgument, "there is no state slot %u", slot);
+  if (slot >= slots_.size())
+    return Error(Code::kInvalidArgument, "there is no state slot %u", slot);
   return ReadSlot(exec_, slots_[slot], out, bytes);
 }
 

@@ -1,7 +1,8 @@
-// One running state of a model: its limits, its memory, its caches. Sessions share the mapped model.
+// One running state of a model: its limits, its memory, its caches. Sessions share the mapped
+// model.
 //
-// Open plans and takes all memory; afterwards nothing allocates, except for error messages. A session
-// is used by one thread at a time.
+// Open plans and takes all memory; afterwards nothing allocates, except for error messages. A
+// session is used by one thread at a time.
 #pragma once
 
 #include <memory>
@@ -22,8 +23,9 @@ struct Limit {
 struct Options {
   int threads = 1;
   int64_t context = 0;  // entries of growing state; 0: the file's setting "context"
-  std::vector<Limit> limits;  // largest value of symbols; others: the file's "limit.NAME", or their bound
-  void* memory = nullptr;     // 64-byte aligned, or null: the session allocates
+  std::vector<Limit>
+      limits;  // largest value of symbols; others: the file's "limit.NAME", or their bound
+  void* memory = nullptr;  // 64-byte aligned, or null: the session allocates
   int64_t memory_bytes = 0;
   Isa isa = BestIsa();
 };
@@ -68,7 +70,9 @@ class Session {
   Status Reorder(const int64_t* rows, int64_t count);
   const SlotState& slot(uint32_t index) const { return slots_[index]; }
   Status ReadState(uint32_t slot, void* out, int64_t bytes) const;
-  void set_profiler(Profiler profiler, void* context) { profiler_ = profiler, profile_context_ = context; }
+  void set_profiler(Profiler profiler, void* context) {
+    profiler_ = profiler, profile_context_ = context;
+  }
 
  private:
   struct Function;

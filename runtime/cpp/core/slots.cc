@@ -29,7 +29,8 @@ Status PlanSlot(SlotState* slot, const int64_t* dim_values, int64_t context, int
     int64_t size;
     if (slot->append() && axis == record.axis) {
       slot->most = context;
-      size = slot->ring() ? std::min<int64_t>(context, int64_t{record.window} - 1 + chunk) : context;
+      size =
+          slot->ring() ? std::min<int64_t>(context, int64_t{record.window} - 1 + chunk) : context;
     } else {
       size = dim_values[record.dims[axis]];
     }
@@ -81,8 +82,8 @@ void PlaceSlots(uint8_t* base, std::vector<SlotState>* slots) {
       const KvCache& c = slot.cache;
       slot.cache.data = base;
       if (c.dtype == DType::kI8) {
-        slot.cache.scales =
-            reinterpret_cast<float*>(base + KvDataBytes(c.dtype, c.batch, c.heads, c.capacity, c.dim));
+        slot.cache.scales = reinterpret_cast<float*>(
+            base + KvDataBytes(c.dtype, c.batch, c.heads, c.capacity, c.dim));
       }
     }
     base += slot.bytes;
@@ -96,12 +97,14 @@ Status ResolveState(SlotState* slot, View* view) {
     int64_t bytes = ElemBytes(slot->elem());
     for (int axis = 0; axis < view->rank; ++axis) {
       if (!CheckedMul(bytes, view->dims[axis], &bytes) || bytes > slot->bytes) {
-        return Error(Code::kInvalidArgument, "state `%s` needs more than its %lld bytes", slot->name,
-                     static_cast<long long>(slot->bytes));
+        return Error(Code::kInvalidArgument, "state `%s` needs more than its %lld bytes",
+                     slot->name, static_cast<long long>(slot->bytes));
       }
       if (slot->held && slot->dims[axis] != view->dims[axis]) {
-        return Error(Code::kInvalidArgument, "state `%s` holds %lld on axis %d, the call wants %lld", slot->name,
-                     static_cast<long long>(slot->dims[axis]), axis, static_cast<long long>(view->dims[axis]));
+        return Error(Code::kInvalidArgument,
+                     "state `%s` holds %lld on axis %d, the call wants %lld", slot->name,
+                     static_cast<long long>(slot->dims[axis]), axis,
+                     static_cast<long long>(view->dims[axis]));
       }
     }
     return Status();
@@ -109,12 +112,13 @@ Status ResolveState(SlotState* slot, View* view) {
   for (uint32_t axis = 0; axis < record.rank; ++axis) {
     const int64_t size = view->dims[axis];
     const bool grows = axis == record.axis;
-    const bool fits = grows         ? size <= slot->most && size >= slot->length()
-                      : axis == 0   ? size <= slot->limits[0] && (!slot->held || size == slot->dims[0])
-                                    : size == slot->limits[axis];
+    const bool fits = grows ? size <= slot->most && size >= slot->length()
+                      : axis == 0
+                          ? size <= slot->limits[0] && (!slot->held || size == slot->dims[0])
+                          : size == slot->limits[axis];
     if (!fits) {
-      return Error(Code::kInvalidArgument, "state `%s` does not have size %lld on axis %u", slot->name,
-                   static_cast<long long>(size), axis);
+      return Error(Code::kInvalidArgument, "state `%s` does not have size %lld on axis %u",
+                   slot->name, static_cast<long long>(size), axis);
     }
   }
   int64_t stride = 1;
@@ -169,29 +173,33 @@ Status ReadSlot(const Exec& exec, const SlotState& slot, void* out, int64_t out_
 namespace {
 
 // Rows of `width` bytes that lie `stride` apart, gathered in place a column piece at a time.
-void GatherRows(uint8_t* data, int64_t stride, int64_t width, const int64_t* rows, int64_t count, uint8_t* scratch,
-                int64_t scratch_bytes) {
+void GatherRows(uint8_t* data, int64_t stride, int64_t width, const int64_t* rows, int64_t count,
+                uint8_t* scratch, int64_t scratch_bytes) {
   const int64_t piece = scratch_bytes / count;
   for (int64_t at = 0; at < width; at += piece) {
     const size_t bytes = static_cast<size_t>(std::min(piece, width - at));
-    for (int64_t i = 0; i < count; ++i) std::memcpy(scratch + i * piece, data + rows[i] * stride + at, bytes);
-    for (int64_t i = 0; i < count; ++i) std::memcpy(data + i * stride + at, scratch + i * piece, bytes);
+    for (int64_t i = 0; i < count; ++i)
+      std::memcpy(scratch + i * piece, data + rows[i] * stride + at, bytes);
+    for (int64_t i = 0; i < count; ++i)
+      std::memcpy(data + i * stride + at, scratch + i * piece, bytes);
   }
 }
 
 }  // namespace
 
-Status ReorderSlot(SlotState* slot, const int64_t* rows, int64_t count, uint8_t* scratch, int64_t scratch_bytes) {
+Status ReorderSlot(SlotState* slot, const int64_t* rows, int64_t count, uint8_t* scratch,
+                   int64_t scratch_bytes) {
   if (!slot->held) return Status();
   const int64_t* d = slot->dims;
   if (count < 1 || scratch_bytes < count || count > slot->limits[0]) {
     return Error(Code::kInvalidArgument, "%lld rows do not fit state `%s`, which has room for %lld",
-                 static_cast<long long>(count), slot->name, static_cast<long long>(slot->limits[0]));
+                 static_cast<long long>(count), slot->name,
+                 static_cast<long long>(slot->limits[0]));
   }
   for (int64_t i = 0; i < count; ++i) {
     if (rows[i] < 0 || rows[i] >= d[0]) {
-      return Error(Code::kOutOfRange, "row %lld is outside the batch of %lld", static_cast<long long>(rows[i]),
-                   static_cast<long long>(d[0]));
+      return Error(Code::kOutOfRange, "row %lld is outside the batch of %lld",
+                   static_cast<long long>(rows[i]), static_cast<long long>(d[0]));
     }
   }
   if (slot->append()) {
@@ -200,13 +208,15 @@ Status ReorderSlot(SlotState* slot, const int64_t* rows, int64_t count, uint8_t*
     const int64_t bytes = width * c.dim * ElemBytes(slot->elem());
     GatherRows(slot->data, bytes, bytes, rows, count, scratch, scratch_bytes);
     if (c.scales) {
-      GatherRows(reinterpret_cast<uint8_t*>(c.scales), width * 4, width * 4, rows, count, scratch, scratch_bytes);
+      GatherRows(reinterpret_cast<uint8_t*>(c.scales), width * 4, width * 4, rows, count, scratch,
+                 scratch_bytes);
     }
   } else {
     int64_t bytes = ElemBytes(slot->elem());
     for (int axis = 1; axis < slot->record->rank; ++axis) bytes *= d[axis];
     if (count > d[0] && bytes * count > slot->bytes) {
-      return Error(Code::kInvalidArgument, "%lld rows do not fit state `%s`", static_cast<long long>(count), slot->name);
+      return Error(Code::kInvalidArgument, "%lld rows do not fit state `%s`",
+                   static_cast<long long>(count), slot->name);
     }
     GatherRows(slot->data, bytes, bytes, rows, count, scratch, scratch_bytes);
   }

@@ -12,13 +12,13 @@ struct SlotState {
   const SlotRecord* record = nullptr;
   const char* name = "";
   uint8_t* data = nullptr;
-  int64_t bytes = 0;               // of the region, scales included
-  int64_t limits[kMaxRank] = {};   // largest dims; on the growing axis: physical entries
-  int64_t most = 0;                // append: logical entries that the session allows
-  int64_t dims[kMaxRank] = {};     // now; on the growing axis: entries since the last reset
-  int64_t next = -1;               // append: entries after the running call; -1: not appended
-  bool held = false;               // something was written since the last reset
-  KvCache cache;                   // append only
+  int64_t bytes = 0;              // of the region, scales included
+  int64_t limits[kMaxRank] = {};  // largest dims; on the growing axis: physical entries
+  int64_t most = 0;               // append: logical entries that the session allows
+  int64_t dims[kMaxRank] = {};    // now; on the growing axis: entries since the last reset
+  int64_t next = -1;              // append: entries after the running call; -1: not appended
+  bool held = false;              // something was written since the last reset
+  KvCache cache;                  // append only
 
   bool append() const { return record->kind == static_cast<uint8_t>(SlotKind::kAppend); }
   bool ring() const { return record->layout == static_cast<uint8_t>(SlotLayout::kRing); }
@@ -40,6 +40,7 @@ Status CheckRewind(const SlotState& slot, int64_t length);
 // Copies one slot, oldest entry first, as f32 (integers as they are); out holds all elements.
 Status ReadSlot(const Exec& exec, const SlotState& slot, void* out, int64_t out_bytes);
 // Row i becomes the old row rows[i]; scratch is any memory of at least `count` bytes.
-Status ReorderSlot(SlotState* slot, const int64_t* rows, int64_t count, uint8_t* scratch, int64_t scratch_bytes);
+Status ReorderSlot(SlotState* slot, const int64_t* rows, int64_t count, uint8_t* scratch,
+                   int64_t scratch_bytes);
 
 }  // namespace smelt

@@ -47,7 +47,7 @@ Status Error(Code code, const char* format, ...) __attribute__((format(printf, 2
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}         // NOLINT: results are returned as values
+  Result(T value) : value_(std::move(value)) {}          // NOLINT: results are returned as values
   Result(Status status) : status_(std::move(status)) {}  // NOLINT
   bool ok() const { return value_.has_value(); }
   T& operator*() { return *value_; }
@@ -61,8 +61,8 @@ class [[nodiscard]] Result {
 
 }  // namespace smelt
 
-#define SMELT_TRY(expression)                                          \
-  do {                                                                 \
-    ::smelt::Status smelt_status = (expression);                       \
-    if (__builtin_expect(!smelt_status.ok(), 0)) return smelt_status;  \
+#define SMELT_TRY(expression)                                         \
+  do {                                                                \
+    ::smelt::Status smelt_status = (expression);                      \
+    if (__builtin_expect(!smelt_status.ok(), 0)) return smelt_status; \
   } while (0)

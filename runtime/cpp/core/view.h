@@ -11,9 +11,10 @@ namespace smelt {
 
 struct View {
   uint8_t* data = nullptr;
-  const PackedMatrix* packed = nullptr;  // elem is kOpaque; `dims` are rows and cols, [experts] first
-  int64_t packed_bytes = 0;              // of one expert
-  int32_t slot = -1;                     // elem is kOpaque unless the slot is plain f32
+  const PackedMatrix* packed =
+      nullptr;               // elem is kOpaque; `dims` are rows and cols, [experts] first
+  int64_t packed_bytes = 0;  // of one expert
+  int32_t slot = -1;         // elem is kOpaque unless the slot is plain f32
   Elem elem = Elem::kF32;
   uint8_t rank = 0;
   bool contiguous = true;

@@ -1,5 +1,5 @@
-// Arithmetic, comparison and logic on single elements. f32 goes to the vector kernels where its layout
-// allows; integers wrap around and never trap.
+// Arithmetic, comparison and logic on single elements. f32 goes to the vector kernels where its
+// layout allows; integers wrap around and never trap.
 #include <cmath>
 
 #include "ops/loop.h"
@@ -18,7 +18,9 @@ bool Spreads(const View& a, const View& out) {
 namespace ops {
 namespace {
 
-bool IsNumber(const View& v) { return v.elem == Elem::kF32 || v.elem == Elem::kI64 || v.elem == Elem::kI32; }
+bool IsNumber(const View& v) {
+  return v.elem == Elem::kF32 || v.elem == Elem::kI64 || v.elem == Elem::kI32;
+}
 
 // Integers as two's complement, where every operation has a result.
 template <typename T>
@@ -75,8 +77,8 @@ bool TryVector(const Call& c, Binary op) {
     row[v] = loop.rank == 2 ? loop.strides[v][0] : 0;
     if (col[v] > 1) return false;
   }
-  ApplyBinary(*c.exec, op, c.in[0]->f32(), row[1], col[1], c.in[1]->f32(), row[2], col[2], rows, loop.dims[last],
-              c.out[0]->f32());
+  ApplyBinary(*c.exec, op, c.in[0]->f32(), row[1], col[1], c.in[1]->f32(), row[2], col[2], rows,
+              loop.dims[last], c.out[0]->f32());
   return true;
 }
 
@@ -140,13 +142,15 @@ T FloorRemainder(T a, T b) {
 }  // namespace
 
 Status CheckUnary(const Call& c) {
-  return Want(IsNumber(*c.in[0]) && c.in[0]->elem == c.out[0]->elem && SameDims(*c.in[0], *c.out[0]),
-              "operand and result differ");
+  return Want(
+      IsNumber(*c.in[0]) && c.in[0]->elem == c.out[0]->elem && SameDims(*c.in[0], *c.out[0]),
+      "operand and result differ");
 }
 
 Status CheckFloatUnary(const Call& c) {
-  return Want(c.in[0]->elem == Elem::kF32 && c.out[0]->elem == Elem::kF32 && SameDims(*c.in[0], *c.out[0]),
-              "operand and result are not f32 of one shape");
+  return Want(
+      c.in[0]->elem == Elem::kF32 && c.out[0]->elem == Elem::kF32 && SameDims(*c.in[0], *c.out[0]),
+      "operand and result are not f32 of one shape");
 }
 
 Status CheckBinary(const Call& c) {
@@ -157,19 +161,21 @@ Status CheckBinary(const Call& c) {
 
 Status CheckCompare(const Call& c) {
   const View &a = *c.in[0], &b = *c.in[1], &y = *c.out[0];
-  return Want((IsNumber(a) || a.elem == Elem::kBool) && a.elem == b.elem && y.elem == Elem::kBool && Spreads(a, y) &&
-                  Spreads(b, y),
+  return Want((IsNumber(a) || a.elem == Elem::kBool) && a.elem == b.elem && y.elem == Elem::kBool &&
+                  Spreads(a, y) && Spreads(b, y),
               "operands do not compare to the result");
 }
 
 Status CheckLogic(const Call& c) {
   const View &a = *c.in[0], &b = *c.in[1], &y = *c.out[0];
-  return Want(a.elem == Elem::kBool && b.elem == Elem::kBool && y.elem == Elem::kBool && Spreads(a, y) && Spreads(b, y),
+  return Want(a.elem == Elem::kBool && b.elem == Elem::kBool && y.elem == Elem::kBool &&
+                  Spreads(a, y) && Spreads(b, y),
               "operands are not bool");
 }
 
 Status CheckNot(const Call& c) {
-  return Want(c.in[0]->elem == Elem::kBool && c.out[0]->elem == Elem::kBool && SameDims(*c.in[0], *c.out[0]),
+  return Want(c.in[0]->elem == Elem::kBool && c.out[0]->elem == Elem::kBool &&
+                  SameDims(*c.in[0], *c.out[0]),
               "operand is not bool");
 }
 
@@ -188,14 +194,19 @@ Status CheckNot(const Call& c) {
 #define SMELT_SIGN(U) ((v > 0) - (v < 0))
 SMELT_SIGNED(Neg, Vector(c, Unary::kNeg), SMELT_NEG)
 SMELT_SIGNED(Abs, Vector(c, Unary::kAbs), SMELT_ABS)
-SMELT_SIGNED(Sign, FloatUnary(c, [](float v) { return static_cast<float>((v > 0) - (v < 0)); }), SMELT_SIGN)
+SMELT_SIGNED(Sign, FloatUnary(c, [](float v) { return static_cast<float>((v > 0) - (v < 0)); }),
+             SMELT_SIGN)
 #undef SMELT_SIGN
 #undef SMELT_ABS
 #undef SMELT_NEG
 #undef SMELT_SIGNED
 
-Status RunFloor(const Call& c) { return FloatUnary(c, [](float v) { return std::floor(v); }); }
-Status RunRound(const Call& c) { return FloatUnary(c, [](float v) { return std::nearbyint(v); }); }
+Status RunFloor(const Call& c) {
+  return FloatUnary(c, [](float v) { return std::floor(v); });
+}
+Status RunRound(const Call& c) {
+  return FloatUnary(c, [](float v) { return std::nearbyint(v); });
+}
 Status RunSqrt(const Call& c) { return Vector(c, Unary::kSqrt); }
 Status RunRsqrt(const Call& c) { return Vector(c, Unary::kRsqrt); }
 Status RunExp(const Call& c) { return Vector(c, Unary::kExp); }
@@ -206,10 +217,10 @@ Status RunErf(const Call& c) { return Vector(c, Unary::kErf); }
 Status RunTanh(const Call& c) { return VectorActivate(c, Activation::kTanh); }
 Status RunSigmoid(const Call& c) { return VectorActivate(c, Activation::kSigmoid); }
 
-#define SMELT_WRAPPED(op)                                                                         \
-  [](auto a, auto b) {                                                                            \
-    using U = std::make_unsigned_t<decltype(a)>;                                                  \
-    return static_cast<decltype(a)>(static_cast<U>(a) op static_cast<U>(b));                      \
+#define SMELT_WRAPPED(op)                                                    \
+  [](auto a, auto b) {                                                       \
+    using U = std::make_unsigned_t<decltype(a)>;                             \
+    return static_cast<decltype(a)>(static_cast<U>(a) op static_cast<U>(b)); \
   }
 Status RunAdd(const Call& c) {
   if (TryVector(c, Binary::kAdd)) return Status();
@@ -226,7 +237,9 @@ Status RunMul(const Call& c) {
 #undef SMELT_WRAPPED
 Status RunDiv(const Call& c) {
   if (TryVector(c, Binary::kDiv)) return Status();
-  return Arithmetic(c, [](float a, float b) { return a / b; }, [](auto a, auto b) { return FloorQuotient(a, b); });
+  return Arithmetic(
+      c, [](float a, float b) { return a / b; },
+      [](auto a, auto b) { return FloorQuotient(a, b); });
 }
 Status RunMod(const Call& c) {
   return Arithmetic(
@@ -239,16 +252,20 @@ Status RunMod(const Call& c) {
 }
 Status RunPow(const Call& c) {
   if (TryVector(c, Binary::kPow)) return Status();
-  return Arithmetic(c, [](float a, float b) { return std::pow(a, b); }, [](auto a, auto b) { return IntegerPower(a, b); });
+  return Arithmetic(
+      c, [](float a, float b) { return std::pow(a, b); },
+      [](auto a, auto b) { return IntegerPower(a, b); });
 }
 // NaN wins, as in numpy and torch.
 Status RunMaximum(const Call& c) {
-  return Arithmetic(c, [](float a, float b) { return a >= b || std::isnan(a) ? a : b; },
-                    [](auto a, auto b) { return a > b ? a : b; });
+  return Arithmetic(
+      c, [](float a, float b) { return a >= b || std::isnan(a) ? a : b; },
+      [](auto a, auto b) { return a > b ? a : b; });
 }
 Status RunMinimum(const Call& c) {
-  return Arithmetic(c, [](float a, float b) { return a <= b || std::isnan(a) ? a : b; },
-                    [](auto a, auto b) { return a < b ? a : b; });
+  return Arithmetic(
+      c, [](float a, float b) { return a <= b || std::isnan(a) ? a : b; },
+      [](auto a, auto b) { return a < b ? a : b; });
 }
 
 Status RunEqual(const Call& c) {
@@ -275,8 +292,8 @@ Status RunNot(const Call& c) {
 
 Status CheckWhere(const Call& c) {
   const View &m = *c.in[0], &a = *c.in[1], &b = *c.in[2], &y = *c.out[0];
-  return Want(m.elem == Elem::kBool && a.elem == b.elem && a.elem == y.elem && ElemBytes(y.elem) > 0 && Spreads(m, y) &&
-                  Spreads(a, y) && Spreads(b, y),
+  return Want(m.elem == Elem::kBool && a.elem == b.elem && a.elem == y.elem &&
+                  ElemBytes(y.elem) > 0 && Spreads(m, y) && Spreads(a, y) && Spreads(b, y),
               "operands do not spread to the result");
 }
 

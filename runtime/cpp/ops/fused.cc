@@ -76,12 +76,14 @@ Status RunAddLayerNorm(const Call& c) {
 }
 
 Status CheckActivate(const Call& c) {
-  return Want(PlainF32(c.in[0]) && PlainF32(c.out[0]) && SameDims(*c.in[0], *c.out[0]) && IsActivation(c.Word(0)),
+  return Want(PlainF32(c.in[0]) && PlainF32(c.out[0]) && SameDims(*c.in[0], *c.out[0]) &&
+                  IsActivation(c.Word(0)),
               "operands are not plain f32");
 }
 Status RunActivate(const Call& c) {
   if (c.in[0]->count) {
-    Activate(*c.exec, static_cast<Activation>(c.Word(0)), c.in[0]->f32(), c.in[0]->count, c.out[0]->f32());
+    Activate(*c.exec, static_cast<Activation>(c.Word(0)), c.in[0]->f32(), c.in[0]->count,
+             c.out[0]->f32());
   }
   return Status();
 }
@@ -89,15 +91,17 @@ Status RunActivate(const Call& c) {
 Status CheckGatedActivate(const Call& c) {
   Rows gate, up, out;
   return Want(AsRows(*c.in[0], &gate) && AsRows(*c.in[1], &up) && AsRows(*c.out[0], &out) &&
-                  SameDims(*c.in[0], *c.out[0]) && SameDims(*c.in[1], *c.out[0]) && IsActivation(c.Word(0)),
+                  SameDims(*c.in[0], *c.out[0]) && SameDims(*c.in[1], *c.out[0]) &&
+                  IsActivation(c.Word(0)),
               "operands do not fit");
 }
 Status RunGatedActivate(const Call& c) {
   Rows gate, up, out;
   AsRows(*c.in[0], &gate), AsRows(*c.in[1], &up), AsRows(*c.out[0], &out);
   if (c.out[0]->count) {
-    GatedActivate(*c.exec, static_cast<Activation>(c.Word(0)), c.in[0]->f32(), gate.stride, c.in[1]->f32(), up.stride,
-                  out.count, c.out[0]->last(), c.out[0]->f32(), out.stride);
+    GatedActivate(*c.exec, static_cast<Activation>(c.Word(0)), c.in[0]->f32(), gate.stride,
+                  c.in[1]->f32(), up.stride, out.count, c.out[0]->last(), c.out[0]->f32(),
+                  out.stride);
   }
   return Status();
 }
@@ -106,9 +110,10 @@ Status RunGatedActivate(const Call& c) {
 Status CheckRope(const Call& c) {
   const View &x = *c.in[0], &cos = *c.in[1], &sin = *c.in[2], &y = *c.out[0];
   Heads from, to;
-  return Want(AsHeads(x, &from) && AsHeads(y, &to) && SameDims(x, y) && PlainF32(&cos) && PlainF32(&sin) &&
-                  SameDims(cos, sin) && cos.rank == 3 && (cos.dims[0] == 1 || cos.dims[0] == x.dims[0]) &&
-                  cos.dims[1] == x.dims[2] && cos.dims[2] * 2 <= x.dims[3] && c.Word(0) <= 1,
+  return Want(AsHeads(x, &from) && AsHeads(y, &to) && SameDims(x, y) && PlainF32(&cos) &&
+                  PlainF32(&sin) && SameDims(cos, sin) && cos.rank == 3 &&
+                  (cos.dims[0] == 1 || cos.dims[0] == x.dims[0]) && cos.dims[1] == x.dims[2] &&
+                  cos.dims[2] * 2 <= x.dims[3] && c.Word(0) <= 1,
               "operands do not fit");
 }
 Status RunRope(const Call& c) {
@@ -130,8 +135,9 @@ Status CheckQuantize(const Call& c) {
   const View &x = *c.in[0], &q = *c.out[0], &s = *c.out[1];
   const int64_t group = c.Word(0);
   Rows rows;
-  return Want(group > 0 && AsRows(x, &rows) && x.last() > 0 && x.last() % group == 0 && q.elem == Elem::kI8 &&
-                  q.contiguous && q.count == x.count && PlainF32(&s) && s.count * group == x.count,
+  return Want(group > 0 && AsRows(x, &rows) && x.last() > 0 && x.last() % group == 0 &&
+                  q.elem == Elem::kI8 && q.contiguous && q.count == x.count && PlainF32(&s) &&
+                  s.count * group == x.count,
               "operands do not fit");
 }
 Status RunQuantize(const Call& c) {
@@ -139,8 +145,8 @@ Status RunQuantize(const Call& c) {
   Rows rows;
   AsRows(x, &rows);
   if (x.count) {
-    QuantizeRows(*c.exec, x.f32(), rows.stride, rows.count, x.last(), static_cast<int32_t>(c.Word(0)),
-                 c.out[0]->as<int8_t>(), c.out[1]->f32());
+    QuantizeRows(*c.exec, x.f32(), rows.stride, rows.count, x.last(),
+                 static_cast<int32_t>(c.Word(0)), c.out[0]->as<int8_t>(), c.out[1]->f32());
   }
   return Status();
 }

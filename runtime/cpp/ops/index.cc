@@ -1,4 +1,5 @@
-// Taking elements by index; an index outside its axis is an error of the call, found before reading.
+// Taking elements by index; an index outside its axis is an error of the call, found before
+// reading.
 #include <cstring>
 
 #include "ops/loop.h"
@@ -8,8 +9,8 @@ namespace smelt::ops {
 namespace {
 
 Status Outside(int64_t index, int64_t size) {
-  return Error(Code::kOutOfRange, "index %lld is outside an axis of %lld", static_cast<long long>(index),
-               static_cast<long long>(size));
+  return Error(Code::kOutOfRange, "index %lld is outside an axis of %lld",
+               static_cast<long long>(index), static_cast<long long>(size));
 }
 
 Status CheckIndices(const View& indices, int64_t size) {
@@ -34,8 +35,8 @@ Status CheckIndices(const View& indices, int64_t size) {
 Status CheckGather(const Call& c) {
   const View &x = *c.in[0], &ids = *c.in[1], &y = *c.out[0];
   const uint32_t axis = c.Word(0);
-  bool good = x.elem == y.elem && ElemBytes(y.elem) && ids.elem == Elem::kI64 && ids.contiguous && y.contiguous &&
-              axis < x.rank && x.rank - 1 + ids.rank == y.rank;
+  bool good = x.elem == y.elem && ElemBytes(y.elem) && ids.elem == Elem::kI64 && ids.contiguous &&
+              y.contiguous && axis < x.rank && x.rank - 1 + ids.rank == y.rank;
   for (uint32_t a = 0; good && a < x.rank; ++a) {
     if (a != axis) good = x.dims[a] == y.dims[a < axis ? a : a + ids.rank - 1];
   }
@@ -69,14 +70,16 @@ Status RunGather(const Call& c) {
   }
   ParallelFor(c.exec->pool, outer * ids.count, [&](int64_t task, int) {
     const int64_t row = ids.as<int64_t>()[task % ids.count];
-    const uint8_t* from = x.data + (walk(task / ids.count, 0, axis) + row * x.strides[axis]) * bytes;
+    const uint8_t* from =
+        x.data + (walk(task / ids.count, 0, axis) + row * x.strides[axis]) * bytes;
     uint8_t* to = y.data + task * inner * bytes;
     if (dense) {
       std::memcpy(to, from, static_cast<size_t>(inner * bytes));
       return;
     }
     for (int64_t i = 0; i < inner; ++i) {
-      std::memcpy(to + i * bytes, from + walk(i, axis + 1, x.rank) * bytes, static_cast<size_t>(bytes));
+      std::memcpy(to + i * bytes, from + walk(i, axis + 1, x.rank) * bytes,
+                  static_cast<size_t>(bytes));
     }
   });
   return Status();
@@ -113,8 +116,8 @@ Status RunGatherElements(const Call& c) {
 // A packed table [rows, width] and ids [...] -> f32 [..., width].
 Status CheckEmbedding(const Call& c) {
   const View &table = *c.in[0], &ids = *c.in[1], &y = *c.out[0];
-  bool good = table.packed && table.packed_bytes && ids.elem == Elem::kI64 && ids.contiguous && PlainF32(&y) &&
-              y.rank == ids.rank + 1 && y.last() == table.packed->shape.cols;
+  bool good = table.packed && table.packed_bytes && ids.elem == Elem::kI64 && ids.contiguous &&
+              PlainF32(&y) && y.rank == ids.rank + 1 && y.last() == table.packed->shape.cols;
   for (int a = 0; good && a < ids.rank; ++a) good = ids.dims[a] == y.dims[a];
   return Want(good, "operands do not fit");
 }
@@ -122,7 +125,8 @@ Status CheckEmbedding(const Call& c) {
 Status RunEmbedding(const Call& c) {
   const View &table = *c.in[0], &ids = *c.in[1], &y = *c.out[0];
   SMELT_TRY(CheckIndices(ids, table.packed->shape.rows));
-  if (y.count) EmbeddingRows(*c.exec, *table.packed, ids.as<int64_t>(), ids.count, y.f32(), y.last());
+  if (y.count)
+    EmbeddingRows(*c.exec, *table.packed, ids.as<int64_t>(), ids.count, y.f32(), y.last());
   return Status();
 }
 

@@ -1,5 +1,5 @@
-// Walking broadcast, strided tensors: the axes that can be joined are joined, the innermost one is a
-// plain loop of the caller's.
+// Walking broadcast, strided tensors: the axes that can be joined are joined, the innermost one is
+// a plain loop of the caller's.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,8 @@
 
 namespace smelt {
 
-// ---- checks --------------------------------------------------------------------------------------
+// ---- checks
+// --------------------------------------------------------------------------------------
 
 inline Status Want(bool condition, const char* what) {
   return condition ? Status() : Error(Code::kBadFile, "%s", what);
@@ -23,7 +24,8 @@ bool Spreads(const View& a, const View& out);
 // The elements of a dense f32 tensor lie row after row.
 inline bool PlainF32(const View* v) { return v && v->elem == Elem::kF32 && v->contiguous; }
 
-// ---- loops ---------------------------------------------------------------------------------------
+// ---- loops
+// ---------------------------------------------------------------------------------------
 
 template <int N>
 struct Loop {
@@ -114,7 +116,8 @@ void Map2(const Call& c, const F& function) {
   });
 }
 
-// ---- one axis at a time --------------------------------------------------------------------------
+// ---- one axis at a time
+// --------------------------------------------------------------------------
 
 // A view with one axis taken out: the lines along that axis are numbered row-major over the others.
 struct Lines {

@@ -10,28 +10,33 @@ namespace {
 
 bool InputFits(uint32_t word, const PackedMatrix& w) {
   switch (word) {
-    case static_cast<uint32_t>(smelt::Input::kF32): return true;
-    case static_cast<uint32_t>(smelt::Input::kBf16): return w.shape.format == Format::kBf16;
+    case static_cast<uint32_t>(smelt::Input::kF32):
+      return true;
+    case static_cast<uint32_t>(smelt::Input::kBf16):
+      return w.shape.format == Format::kBf16;
     case static_cast<uint32_t>(smelt::Input::kInt8):
-    case static_cast<uint32_t>(smelt::Input::kInt8x2): return w.shape.format >= Format::kInt8;
-    default: return false;
+    case static_cast<uint32_t>(smelt::Input::kInt8x2):
+      return w.shape.format >= Format::kInt8;
+    default:
+      return false;
   }
 }
 
-// Operand positions: linear x w bias residual; gated_linear x w w2 bias bias2, where without w2 the first
-// half of w's rows is the gate and the second is up, and bias likewise.
+// Operand positions: linear x w bias residual; gated_linear x w w2 bias bias2, where without w2 the
+// first half of w's rows is the gate and the second is up, and bias likewise.
 Status MakeLinear(const Call& c, bool gated, LinearArgs* args) {
   const View &x = *c.in[0], &y = *c.out[0];
   const View* bias = c.in[gated ? 3 : 2];
   const bool halves = gated && !c.in[2];
   Rows rows, out;
-  SMELT_TRY(Want(c.in[1]->packed && (!gated || halves || c.in[2]->packed), "the weight is not packed"));
+  SMELT_TRY(
+      Want(c.in[1]->packed && (!gated || halves || c.in[2]->packed), "the weight is not packed"));
   args->w = *c.in[1]->packed;
   const int64_t all = args->w.shape.rows, width = halves ? all / 2 : all;
   SMELT_TRY(Want(!halves || width * 2 == all, "the weight has no two halves"));
   SMELT_TRY(Want(!halves || width % 16 == 0, "the weight's halves are not whole panels"));
-  SMELT_TRY(Want(AsRows(x, &rows) && AsRows(y, &out) && rows.count == out.count && x.rank == y.rank &&
-                     x.last() == args->w.shape.cols && y.last() == width,
+  SMELT_TRY(Want(AsRows(x, &rows) && AsRows(y, &out) && rows.count == out.count &&
+                     x.rank == y.rank && x.last() == args->w.shape.cols && y.last() == width,
                  "operands do not fit the weight"));
   SMELT_TRY(Want(IsVector(bias, all) && IsActivation(c.Word(0)) && InputFits(c.Word(1), args->w),
                  "bias, activation or input form do not fit"));
@@ -52,13 +57,15 @@ Status MakeLinear(const Call& c, bool gated, LinearArgs* args) {
   } else if (gated) {
     args->w2 = *c.in[2]->packed;
     const PackedShape &shape = args->w.shape, &second = args->w2.shape;
-    SMELT_TRY(Want(second.format == shape.format && second.rows == shape.rows && second.cols == shape.cols &&
-                       second.group == shape.group && second.symmetric == shape.symmetric && IsVector(other, shape.rows),
+    SMELT_TRY(Want(second.format == shape.format && second.rows == shape.rows &&
+                       second.cols == shape.cols && second.group == shape.group &&
+                       second.symmetric == shape.symmetric && IsVector(other, shape.rows),
                    "the two weights differ"));
     args->bias2 = other ? other->f32() : nullptr;
   } else if (other) {
     Rows residual;
-    SMELT_TRY(Want(AsRows(*other, &residual) && SameDims(*other, y), "the residual differs from the result"));
+    SMELT_TRY(Want(AsRows(*other, &residual) && SameDims(*other, y),
+                   "the residual differs from the result"));
     args->residual = other->f32();
     args->residual_stride = residual.stride;
   }
@@ -100,14 +107,16 @@ Status CheckGroupedLinear(const Call& c) {
   const View* bias = c.in[3];
   SMELT_TRY(Want(w.packed && w.rank == 3, "the weight is not packed by expert"));
   const PackedShape& shape = w.packed->shape;
-  bool good = PlainF32(&x) && x.rank >= 1 && x.last() == shape.cols && PlainF32(&y) && y.last() == shape.rows &&
-              ids.elem == Elem::kI64 && ids.contiguous && y.rank == ids.rank + 1 && x.rank <= y.rank;
+  bool good = PlainF32(&x) && x.rank >= 1 && x.last() == shape.cols && PlainF32(&y) &&
+              y.last() == shape.rows && ids.elem == Elem::kI64 && ids.contiguous &&
+              y.rank == ids.rank + 1 && x.rank <= y.rank;
   for (int a = 0; good && a < ids.rank; ++a) good = ids.dims[a] == y.dims[a];
   for (int a = 0; good && a < x.rank - 1; ++a) {
     good = x.dims[a] == 1 || x.dims[a] == ids.dims[a + ids.rank - (x.rank - 1)];
   }
-  return Want(good && ids.count < INT32_MAX && x.count < INT32_MAX && IsVector(bias, w.dims[0] * shape.rows) &&
-                  IsActivation(c.Word(0)) && InputFits(c.Word(1), *w.packed),
+  return Want(good && ids.count < INT32_MAX && x.count < INT32_MAX &&
+                  IsVector(bias, w.dims[0] * shape.rows) && IsActivation(c.Word(0)) &&
+                  InputFits(c.Word(1), *w.packed),
               "operands do not fit");
 }
 
@@ -115,8 +124,8 @@ int64_t ScratchGroupedLinear(const Call& c) {
   const View& w = *c.in[1];
   const int64_t rows = c.in[2]->count;
   return 2 * AlignUp(rows * 4) +
-         static_cast<int64_t>(GroupedLinearScratchBytes(*c.exec, w.packed->shape, static_cast<smelt::Input>(c.Word(1)),
-                                                        rows, w.dims[0]));
+         static_cast<int64_t>(GroupedLinearScratchBytes(
+             *c.exec, w.packed->shape, static_cast<smelt::Input>(c.Word(1)), rows, w.dims[0]));
 }
 
 Status RunGroupedLinear(const Call& c) {
@@ -166,13 +175,14 @@ namespace {
 // The last two axes for the kernel; leading axes are walked by the caller.
 Status MakeMatMul(const Call& c, MatMulArgs* args) {
   const View &a = *c.in[0], &b = *c.in[1], &y = *c.out[0];
-  SMELT_TRY(Want(a.elem == Elem::kF32 && b.elem == Elem::kF32 && y.elem == Elem::kF32 && a.rank >= 2 && b.rank >= 2 &&
-                     y.rank >= 2,
+  SMELT_TRY(Want(a.elem == Elem::kF32 && b.elem == Elem::kF32 && y.elem == Elem::kF32 &&
+                     a.rank >= 2 && b.rank >= 2 && y.rank >= 2,
                  "operands are not f32 matrices"));
   args->m = y.dims[y.rank - 2];
   args->n = y.dims[y.rank - 1];
   args->k = a.dims[a.rank - 1];
-  SMELT_TRY(Want(a.dims[a.rank - 2] == args->m && b.dims[b.rank - 2] == args->k && b.dims[b.rank - 1] == args->n,
+  SMELT_TRY(Want(a.dims[a.rank - 2] == args->m && b.dims[b.rank - 2] == args->k &&
+                     b.dims[b.rank - 1] == args->n,
                  "inner sizes differ"));
   View lead_a = a, lead_b = b, lead_y = y;
   lead_a.rank -= 2, lead_b.rank -= 2, lead_y.rank -= 2;
@@ -182,7 +192,8 @@ Status MakeMatMul(const Call& c, MatMulArgs* args) {
   const int64_t down = b.strides[b.rank - 2], right = b.strides[b.rank - 1];
   args->transpose_b = right != 1 && args->n > 1;
   args->ldb = args->transpose_b ? right : down;
-  const bool dense = (args->k <= 1 || a.strides[a.rank - 1] == 1) && (args->n <= 1 || y.strides[y.rank - 1] == 1) &&
+  const bool dense = (args->k <= 1 || a.strides[a.rank - 1] == 1) &&
+                     (args->n <= 1 || y.strides[y.rank - 1] == 1) &&
                      (!args->transpose_b || args->k <= 1 || down == 1);
   return Want(dense, "the last axis is not dense");
 }
@@ -237,11 +248,12 @@ namespace {
 // words: stride h w, dilation h w, padding top bottom left right, groups; rank 3 has height 1.
 Status MakeConv(const Call& c, ConvArgs* args) {
   const View &x = *c.in[0], &w = *c.in[1], &y = *c.out[0];
-  SMELT_TRY(Want(PlainF32(&x) && PlainF32(&w) && PlainF32(&y) && (x.rank == 3 || x.rank == 4) && w.rank == x.rank &&
-                     y.rank == x.rank,
+  SMELT_TRY(Want(PlainF32(&x) && PlainF32(&w) && PlainF32(&y) && (x.rank == 3 || x.rank == 4) &&
+                     w.rank == x.rank && y.rank == x.rank,
                  "operands are not plain f32 of rank 3 or 4"));
   for (int i = 0; i < 9; ++i) {
-    SMELT_TRY(Want(c.Word(i) < (1u << 20) && (c.Word(i) > 0 || (i >= 4 && i < 8)), "a parameter is out of range"));
+    SMELT_TRY(Want(c.Word(i) < (1u << 20) && (c.Word(i) > 0 || (i >= 4 && i < 8)),
+                   "a parameter is out of range"));
   }
   const bool flat = x.rank == 3;
   args->batch = x.dims[0];
@@ -254,14 +266,21 @@ Status MakeConv(const Call& c, ConvArgs* args) {
   args->kernel_w = w.last();
   args->stride_h = c.Word(0), args->stride_w = c.Word(1);
   args->dilation_h = c.Word(2), args->dilation_w = c.Word(3);
-  args->pad_top = c.Word(4), args->pad_bottom = c.Word(5), args->pad_left = c.Word(6), args->pad_right = c.Word(7);
-  SMELT_TRY(Want(args->kernel_h > 0 && args->kernel_w > 0 && args->kernel_h < (1 << 20) && args->kernel_w < (1 << 20) &&
-                     args->out % args->groups == 0 && w.dims[1] * args->groups == args->in && y.dims[0] == args->batch &&
-                     y.dims[1] == args->out && IsVector(c.in[2], args->out) && args->in > 0 && args->out > 0,
+  args->pad_top = c.Word(4), args->pad_bottom = c.Word(5), args->pad_left = c.Word(6),
+  args->pad_right = c.Word(7);
+  SMELT_TRY(Want(args->kernel_h > 0 && args->kernel_w > 0 && args->kernel_h < (1 << 20) &&
+                     args->kernel_w < (1 << 20) && args->out % args->groups == 0 &&
+                     w.dims[1] * args->groups == args->in && y.dims[0] == args->batch &&
+                     y.dims[1] == args->out && IsVector(c.in[2], args->out) && args->in > 0 &&
+                     args->out > 0,
                  "channels or kernel do not fit"));
-  const int64_t high = args->height + args->pad_top + args->pad_bottom - args->dilation_h * (args->kernel_h - 1);
-  const int64_t wide = args->width + args->pad_left + args->pad_right - args->dilation_w * (args->kernel_w - 1);
-  SMELT_TRY(Want(high > 0 && wide > 0 && (flat ? (high - 1) / args->stride_h + 1 == 1 : (high - 1) / args->stride_h + 1 == y.dims[2]) &&
+  const int64_t high =
+      args->height + args->pad_top + args->pad_bottom - args->dilation_h * (args->kernel_h - 1);
+  const int64_t wide =
+      args->width + args->pad_left + args->pad_right - args->dilation_w * (args->kernel_w - 1);
+  SMELT_TRY(Want(high > 0 && wide > 0 &&
+                     (flat ? (high - 1) / args->stride_h + 1 == 1
+                           : (high - 1) / args->stride_h + 1 == y.dims[2]) &&
                      (wide - 1) / args->stride_w + 1 == y.last(),
                  "the result has the wrong size"));
   args->x = x.f32();
@@ -288,15 +307,18 @@ Status RunConv(const Call& c) {
   return Status();
 }
 
-// x, delta [batch, seq, inner]; a [inner, n]; b, c [batch, seq, n]; state [batch, inner, n] -> y, state.
+// x, delta [batch, seq, inner]; a [inner, n]; b, c [batch, seq, n]; state [batch, inner, n] -> y,
+// state.
 Status CheckSelectiveScan(const Call& call) {
   for (int i = 0; i < 6; ++i) SMELT_TRY(Want(PlainF32(call.in[i]), "operands are not plain f32"));
   const View &x = *call.in[0], &a = *call.in[2], &b = *call.in[3], &state = *call.in[5];
-  return Want(x.rank == 3 && SameDims(x, *call.in[1]) && a.rank == 2 && a.dims[0] == x.dims[2] && b.rank == 3 &&
-                  SameDims(b, *call.in[4]) && b.dims[0] == x.dims[0] && b.dims[1] == x.dims[1] &&
-                  b.dims[2] == a.dims[1] && state.rank == 3 && state.dims[0] == x.dims[0] &&
-                  state.dims[1] == x.dims[2] && state.dims[2] == a.dims[1] && PlainF32(call.out[0]) &&
-                  SameDims(x, *call.out[0]) && PlainF32(call.out[1]) && SameDims(state, *call.out[1]),
+  return Want(x.rank == 3 && SameDims(x, *call.in[1]) && a.rank == 2 && a.dims[0] == x.dims[2] &&
+                  b.rank == 3 && SameDims(b, *call.in[4]) && b.dims[0] == x.dims[0] &&
+                  b.dims[1] == x.dims[1] && b.dims[2] == a.dims[1] && state.rank == 3 &&
+                  state.dims[0] == x.dims[0] && state.dims[1] == x.dims[2] &&
+                  state.dims[2] == a.dims[1] && PlainF32(call.out[0]) &&
+                  SameDims(x, *call.out[0]) && PlainF32(call.out[1]) &&
+                  SameDims(state, *call.out[1]),
               "operands do not fit");
 }
 
@@ -334,7 +356,8 @@ Status RunUnpack(const Call& c) {
   const PackedShape& shape = w.packed->shape;
   const int64_t experts = w.rank == 3 ? w.dims[0] : 1;
   for (int64_t e = 0; e < experts; ++e) {
-    Unpack(*c.exec, MatrixAt(shape, w.data + e * w.packed_bytes), y.f32() + e * shape.rows * shape.cols);
+    Unpack(*c.exec, MatrixAt(shape, w.data + e * w.packed_bytes),
+           y.f32() + e * shape.rows * shape.cols);
   }
   return Status();
 }

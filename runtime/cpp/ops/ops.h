@@ -5,12 +5,12 @@
 
 namespace smelt::ops {
 
-#define SMELT_OP(name)           \
+#define SMELT_OP(name)                  \
   Status Check##name(const Call& call); \
   Status Run##name(const Call& call)
 
 // elementwise.cc
-Status CheckUnary(const Call& call);         // any number type, same out
+Status CheckUnary(const Call& call);  // any number type, same out
 Status CheckFloatUnary(const Call& call);
 Status CheckBinary(const Call& call);
 Status CheckCompare(const Call& call);

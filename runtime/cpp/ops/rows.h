@@ -18,8 +18,10 @@ inline bool AsRows(const View& v, Rows* rows) {
   int64_t expect = 0;
   for (int axis = v.rank - 2; axis >= 0; --axis) {
     if (v.dims[axis] == 1) continue;
-    if (first) rows->stride = v.strides[axis];
-    else if (v.strides[axis] != expect) return false;
+    if (first)
+      rows->stride = v.strides[axis];
+    else if (v.strides[axis] != expect)
+      return false;
     first = false;
     expect = v.strides[axis] * v.dims[axis];
     rows->count *= v.dims[axis];
@@ -34,9 +36,13 @@ inline bool AsHeads(const View& v, Heads* heads) {
   return true;
 }
 
-inline bool IsActivation(uint32_t word) { return word <= static_cast<uint32_t>(Activation::kRelu2); }
+inline bool IsActivation(uint32_t word) {
+  return word <= static_cast<uint32_t>(Activation::kRelu2);
+}
 
 // A dense f32 vector of that many elements, or absent.
-inline bool IsVector(const View* v, int64_t count) { return !v || (PlainF32(v) && v->count == count); }
+inline bool IsVector(const View* v, int64_t count) {
+  return !v || (PlainF32(v) && v->count == count);
+}
 
 }  // namespace smelt::ops

@@ -22,33 +22,47 @@ struct Bool {
 
 template <typename T>
 float ToFloat(T v) {
-  if constexpr (std::is_same_v<T, F16>) return FloatOfF16(v.bits);
-  else if constexpr (std::is_same_v<T, Bf16>) return FloatOfBf16(v.bits);
-  else if constexpr (std::is_same_v<T, Bool>) return v.value ? 1.0f : 0.0f;
-  else return static_cast<float>(v);
+  if constexpr (std::is_same_v<T, F16>)
+    return FloatOfF16(v.bits);
+  else if constexpr (std::is_same_v<T, Bf16>)
+    return FloatOfBf16(v.bits);
+  else if constexpr (std::is_same_v<T, Bool>)
+    return v.value ? 1.0f : 0.0f;
+  else
+    return static_cast<float>(v);
 }
 
 // Truncates; what does not fit becomes the nearest value that does, NaN becomes 0.
 template <typename To>
 To FromFloat(float v) {
-  if constexpr (std::is_same_v<To, float>) return v;
-  else if constexpr (std::is_same_v<To, F16>) return {F16OfFloat(v)};
-  else if constexpr (std::is_same_v<To, Bf16>) return {Bf16OfFloat(v)};
-  else if constexpr (std::is_same_v<To, Bool>) return {static_cast<uint8_t>(v != 0)};
+  if constexpr (std::is_same_v<To, float>)
+    return v;
+  else if constexpr (std::is_same_v<To, F16>)
+    return {F16OfFloat(v)};
+  else if constexpr (std::is_same_v<To, Bf16>)
+    return {Bf16OfFloat(v)};
+  else if constexpr (std::is_same_v<To, Bool>)
+    return {static_cast<uint8_t>(v != 0)};
   else {
     if (std::isnan(v)) return 0;
-    if (v <= static_cast<float>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
-    if (v >= static_cast<float>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
+    if (v <= static_cast<float>(std::numeric_limits<To>::min()))
+      return std::numeric_limits<To>::min();
+    if (v >= static_cast<float>(std::numeric_limits<To>::max()))
+      return std::numeric_limits<To>::max();
     return static_cast<To>(v);
   }
 }
 
 template <typename To, typename From>
 To Convert(From v) {
-  if constexpr (std::is_integral_v<From> && std::is_integral_v<To>) return static_cast<To>(v);
-  else if constexpr (std::is_same_v<From, Bool> && std::is_integral_v<To>) return v.value ? 1 : 0;
-  else if constexpr (std::is_integral_v<From> && std::is_same_v<To, Bool>) return {static_cast<uint8_t>(v != 0)};
-  else return FromFloat<To>(ToFloat(v));
+  if constexpr (std::is_integral_v<From> && std::is_integral_v<To>)
+    return static_cast<To>(v);
+  else if constexpr (std::is_same_v<From, Bool> && std::is_integral_v<To>)
+    return v.value ? 1 : 0;
+  else if constexpr (std::is_integral_v<From> && std::is_same_v<To, Bool>)
+    return {static_cast<uint8_t>(v != 0)};
+  else
+    return FromFloat<To>(ToFloat(v));
 }
 
 template <typename To, typename From>
@@ -59,15 +73,24 @@ void CastTo(const Call& c) {
 template <typename From>
 void CastFrom(const Call& c) {
   switch (c.out[0]->elem) {
-    case Elem::kF32: return CastTo<float, From>(c);
-    case Elem::kF16: return CastTo<F16, From>(c);
-    case Elem::kBf16: return CastTo<Bf16, From>(c);
-    case Elem::kI64: return CastTo<int64_t, From>(c);
-    case Elem::kI32: return CastTo<int32_t, From>(c);
-    case Elem::kI8: return CastTo<int8_t, From>(c);
-    case Elem::kU8: return CastTo<uint8_t, From>(c);
-    case Elem::kBool: return CastTo<Bool, From>(c);
-    case Elem::kOpaque: return;
+    case Elem::kF32:
+      return CastTo<float, From>(c);
+    case Elem::kF16:
+      return CastTo<F16, From>(c);
+    case Elem::kBf16:
+      return CastTo<Bf16, From>(c);
+    case Elem::kI64:
+      return CastTo<int64_t, From>(c);
+    case Elem::kI32:
+      return CastTo<int32_t, From>(c);
+    case Elem::kI8:
+      return CastTo<int8_t, From>(c);
+    case Elem::kU8:
+      return CastTo<uint8_t, From>(c);
+    case Elem::kBool:
+      return CastTo<Bool, From>(c);
+    case Elem::kOpaque:
+      return;
   }
 }
 
@@ -105,11 +128,16 @@ uint64_t ElementBits(Elem elem, double value) {
   uint32_t bits;
   std::memcpy(&bits, &narrow, sizeof bits);
   switch (elem) {
-    case Elem::kF32: return bits;
-    case Elem::kF16: return F16OfFloat(narrow);
-    case Elem::kBf16: return Bf16OfFloat(narrow);
-    case Elem::kBool: return value != 0;
-    default: return static_cast<uint64_t>(AsInteger(value));
+    case Elem::kF32:
+      return bits;
+    case Elem::kF16:
+      return F16OfFloat(narrow);
+    case Elem::kBf16:
+      return Bf16OfFloat(narrow);
+    case Elem::kBool:
+      return value != 0;
+    default:
+      return static_cast<uint64_t>(AsInteger(value));
   }
 }
 
@@ -127,19 +155,27 @@ void Fill(const Exec& exec, const View& out, uint64_t bits) {
 void FillView(const Exec& exec, const View& out, double value) {
   const uint64_t bits = ElementBits(out.elem, value);
   switch (ElemBytes(out.elem)) {
-    case 8: return Fill<uint64_t>(exec, out, bits);
-    case 4: return Fill<uint32_t>(exec, out, bits);
-    case 2: return Fill<uint16_t>(exec, out, bits);
-    default: return Fill<uint8_t>(exec, out, bits);
+    case 8:
+      return Fill<uint64_t>(exec, out, bits);
+    case 4:
+      return Fill<uint32_t>(exec, out, bits);
+    case 2:
+      return Fill<uint16_t>(exec, out, bits);
+    default:
+      return Fill<uint8_t>(exec, out, bits);
   }
 }
 
 void CopyView(const Call& c) {
   switch (ElemBytes(c.out[0]->elem)) {
-    case 8: return CopyElements<uint64_t>(c);
-    case 4: return CopyElements<uint32_t>(c);
-    case 2: return CopyElements<uint16_t>(c);
-    default: return CopyElements<uint8_t>(c);
+    case 8:
+      return CopyElements<uint64_t>(c);
+    case 4:
+      return CopyElements<uint32_t>(c);
+    case 2:
+      return CopyElements<uint16_t>(c);
+    default:
+      return CopyElements<uint8_t>(c);
   }
 }
 
@@ -152,22 +188,40 @@ Status CheckCast(const Call& c) {
 
 Status RunCast(const Call& c) {
   switch (c.in[0]->elem) {
-    case Elem::kF32: CastFrom<float>(c); break;
-    case Elem::kF16: CastFrom<F16>(c); break;
-    case Elem::kBf16: CastFrom<Bf16>(c); break;
-    case Elem::kI64: CastFrom<int64_t>(c); break;
-    case Elem::kI32: CastFrom<int32_t>(c); break;
-    case Elem::kI8: CastFrom<int8_t>(c); break;
-    case Elem::kU8: CastFrom<uint8_t>(c); break;
-    case Elem::kBool: CastFrom<Bool>(c); break;
-    case Elem::kOpaque: break;
+    case Elem::kF32:
+      CastFrom<float>(c);
+      break;
+    case Elem::kF16:
+      CastFrom<F16>(c);
+      break;
+    case Elem::kBf16:
+      CastFrom<Bf16>(c);
+      break;
+    case Elem::kI64:
+      CastFrom<int64_t>(c);
+      break;
+    case Elem::kI32:
+      CastFrom<int32_t>(c);
+      break;
+    case Elem::kI8:
+      CastFrom<int8_t>(c);
+      break;
+    case Elem::kU8:
+      CastFrom<uint8_t>(c);
+      break;
+    case Elem::kBool:
+      CastFrom<Bool>(c);
+      break;
+    case Elem::kOpaque:
+      break;
   }
   return Status();
 }
 
 Status CheckCopy(const Call& c) {
-  return Want(c.in[0]->elem == c.out[0]->elem && ElemBytes(c.out[0]->elem) && Spreads(*c.in[0], *c.out[0]),
-              "operand does not spread to the result");
+  return Want(
+      c.in[0]->elem == c.out[0]->elem && ElemBytes(c.out[0]->elem) && Spreads(*c.in[0], *c.out[0]),
+      "operand does not spread to the result");
 }
 
 Status RunCopy(const Call& c) {
@@ -175,7 +229,9 @@ Status RunCopy(const Call& c) {
   return Status();
 }
 
-Status CheckFull(const Call& c) { return Want(ElemBytes(c.out[0]->elem) > 0, "the result is packed"); }
+Status CheckFull(const Call& c) {
+  return Want(ElemBytes(c.out[0]->elem) > 0, "the result is packed");
+}
 
 Status RunFull(const Call& c) {
   FillView(*c.exec, *c.out[0], WideValue(c, 0));
@@ -201,7 +257,8 @@ Status RunArange(const Call& c) {
 Status CheckPad(const Call& c) {
   const View &x = *c.in[0], &y = *c.out[0];
   const uint32_t axis = c.Word(0);
-  SMELT_TRY(Want(x.elem == y.elem && ElemBytes(y.elem) && x.rank == y.rank && axis < y.rank, "operands do not fit"));
+  SMELT_TRY(Want(x.elem == y.elem && ElemBytes(y.elem) && x.rank == y.rank && axis < y.rank,
+                 "operands do not fit"));
   const int64_t before = c.Dim(1);
   bool good = before >= 0 && before <= y.dims[axis] && x.dims[axis] <= y.dims[axis] - before;
   for (uint32_t a = 0; a < y.rank; ++a) good = good && (a == axis || x.dims[a] == y.dims[a]);
@@ -222,7 +279,8 @@ Status RunPad(const Call& c) {
 
 Status CheckFlip(const Call& c) {
   const View &x = *c.in[0], &y = *c.out[0];
-  return Want(x.elem == y.elem && ElemBytes(y.elem) && SameDims(x, y) && c.Word(0) < y.rank, "operands do not fit");
+  return Want(x.elem == y.elem && ElemBytes(y.elem) && SameDims(x, y) && c.Word(0) < y.rank,
+              "operands do not fit");
 }
 
 Status RunFlip(const Call& c) {
@@ -235,7 +293,8 @@ Status RunFlip(const Call& c) {
     const uint8_t* source = x.data + (from.At(line) + (from.length - 1) * from.stride) * bytes;
     uint8_t* target = y.data + to.At(line) * bytes;
     for (int64_t i = 0; i < to.length; ++i) {
-      std::memcpy(target + i * to.stride * bytes, source - i * from.stride * bytes, static_cast<size_t>(bytes));
+      std::memcpy(target + i * to.stride * bytes, source - i * from.stride * bytes,
+                  static_cast<size_t>(bytes));
     }
   });
   return Status();

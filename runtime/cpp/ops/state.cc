@@ -12,12 +12,13 @@ Status CheckAppend(const Call& c) {
   const View& x = *c.in[0];
   SlotState& slot = c.Slot(0);
   Heads heads;
-  SMELT_TRY(Want(slot.append() && x.slot < 0 && AsHeads(x, &heads) && x.dims[1] == slot.limits[1] && x.dims[3] == slot.limits[3] &&
-                     x.dims[0] <= slot.limits[0],
+  SMELT_TRY(Want(slot.append() && x.slot < 0 && AsHeads(x, &heads) && x.dims[1] == slot.limits[1] &&
+                     x.dims[3] == slot.limits[3] && x.dims[0] <= slot.limits[0],
                  "the entries do not fit the slot"));
   if (slot.held && slot.dims[0] != x.dims[0]) {
-    return Error(Code::kInvalidArgument, "the batch is %lld, state `%s` holds %lld", static_cast<long long>(x.dims[0]),
-                 slot.name, static_cast<long long>(slot.dims[0]));
+    return Error(Code::kInvalidArgument, "the batch is %lld, state `%s` holds %lld",
+                 static_cast<long long>(x.dims[0]), slot.name,
+                 static_cast<long long>(slot.dims[0]));
   }
   if (x.dims[2] > slot.most - slot.length()) {
     return Error(Code::kInvalidArgument, "%lld more tokens do not fit: %lld of %lld are used",
@@ -45,11 +46,14 @@ Status RunAppend(const Call& c) {
 Status CheckWriteState(const Call& c) {
   const View& x = *c.in[0];
   const SlotState& slot = c.Slot(0);
-  SMELT_TRY(Want(!slot.append() && x.slot < 0 && x.elem == slot.elem() && x.rank == slot.record->rank, "the value does not fit"));
+  SMELT_TRY(
+      Want(!slot.append() && x.slot < 0 && x.elem == slot.elem() && x.rank == slot.record->rank,
+           "the value does not fit"));
   for (int axis = 0; axis < x.rank; ++axis) {
     if (x.dims[axis] > slot.limits[axis]) {
-      return Error(Code::kInvalidArgument, "state `%s` has room for %lld on axis %d, not for %lld", slot.name,
-                   static_cast<long long>(slot.limits[axis]), axis, static_cast<long long>(x.dims[axis]));
+      return Error(Code::kInvalidArgument, "state `%s` has room for %lld on axis %d, not for %lld",
+                   slot.name, static_cast<long long>(slot.limits[axis]), axis,
+                   static_cast<long long>(x.dims[axis]));
     }
   }
   return Status();
@@ -113,19 +117,22 @@ Status MakeAttention(const Call& c, AttentionArgs* args) {
   SMELT_TRY(Want(AsHeads(q, &args->q) && AsHeads(y, &args->out) && k.rank == 4 && v.rank == 4 &&
                      MakeKv(c, k, &args->k) && MakeKv(c, v, &args->v),
                  "operands are not [batch, heads, tokens, dim]"));
-  args->batch = q.dims[0], args->heads = q.dims[1], args->queries = q.dims[2], args->dim = q.dims[3];
+  args->batch = q.dims[0], args->heads = q.dims[1], args->queries = q.dims[2],
+  args->dim = q.dims[3];
   args->kv_heads = k.dims[1], args->keys = k.dims[2], args->value_dim = v.dims[3];
-  SMELT_TRY(Want(k.dims[0] == args->batch && v.dims[0] == args->batch && v.dims[1] == args->kv_heads &&
-                     v.dims[2] == args->keys && k.dims[3] == args->dim && args->kv_heads > 0 &&
-                     args->heads % args->kv_heads == 0 && y.dims[0] == args->batch && y.dims[1] == args->heads &&
-                     y.dims[2] == args->queries && y.dims[3] == args->value_dim && args->dim > 0 && args->dim <= 512 &&
-                     args->value_dim > 0 && args->value_dim <= 512,
-                 "sizes do not fit"));
+  SMELT_TRY(Want(
+      k.dims[0] == args->batch && v.dims[0] == args->batch && v.dims[1] == args->kv_heads &&
+          v.dims[2] == args->keys && k.dims[3] == args->dim && args->kv_heads > 0 &&
+          args->heads % args->kv_heads == 0 && y.dims[0] == args->batch &&
+          y.dims[1] == args->heads && y.dims[2] == args->queries && y.dims[3] == args->value_dim &&
+          args->dim > 0 && args->dim <= 512 && args->value_dim > 0 && args->value_dim <= 512,
+      "sizes do not fit"));
   args->scale = c.Float(0), args->softcap = c.Float(1);
   args->causal = c.Word(2) != 0;
   args->window = c.Word(3);
   if (mask) {
-    const bool good = mask->rank == 2 && mask->elem == Elem::kBool && (mask->dims[0] == 1 || mask->dims[0] == args->batch) &&
+    const bool good = mask->rank == 2 && mask->elem == Elem::kBool &&
+                      (mask->dims[0] == 1 || mask->dims[0] == args->batch) &&
                       mask->dims[1] >= args->keys && (mask->dims[1] == 1 || mask->strides[1] == 1);
     SMELT_TRY(Want(good, "the mask does not fit"));
     args->mask = mask->data ? mask->data + (mask->dims[1] - args->keys) : nullptr;
@@ -134,7 +141,8 @@ Status MakeAttention(const Call& c, AttentionArgs* args) {
   if (bias) {
     int64_t strides[4] = {};
     const int64_t wants[4] = {args->batch, args->heads, args->queries, args->keys};
-    bool good = bias->elem == Elem::kF32 && bias->rank <= 4 && bias->rank > 0 && bias->last() == args->keys;
+    bool good =
+        bias->elem == Elem::kF32 && bias->rank <= 4 && bias->rank > 0 && bias->last() == args->keys;
     for (int axis = 0; good && axis < bias->rank; ++axis) {
       const int full = axis + 4 - bias->rank;
       good = bias->dims[axis] == 1 || bias->dims[axis] == wants[full];
@@ -157,7 +165,8 @@ Status CheckAttention(const Call& c) {
 }
 int64_t ScratchAttention(const Call& c) {
   AttentionArgs args;
-  return MakeAttention(c, &args).ok() ? static_cast<int64_t>(AttentionScratchBytes(*c.exec, args)) : 0;
+  return MakeAttention(c, &args).ok() ? static_cast<int64_t>(AttentionScratchBytes(*c.exec, args))
+                                      : 0;
 }
 Status RunAttention(const Call& c) {
   AttentionArgs args;

@@ -43,13 +43,14 @@ constexpr OpSpec kTable[] = {
     // moving elements
     {40, "cast", "x", 1, "", CheckCast, RunCast, nullptr, false},
     {41, "copy", "x", 1, "", CheckCopy, RunCopy, nullptr, false},
-    {42, "full", "", 1, "ww", CheckFull, RunFull, nullptr, false},       // the f64 value's two halves
+    {42, "full", "", 1, "ww", CheckFull, RunFull, nullptr, false},  // the f64 value's two halves
     {43, "arange", "", 1, "d", CheckArange, RunArange, nullptr, false},  // start
     {44, "pad", "x", 1, "wdww", CheckPad, RunPad, nullptr, false},       // axis, before, f64 value
     {45, "flip", "x", 1, "w", CheckFlip, RunFlip, nullptr, false},
     {46, "gather", "xx", 1, "w", CheckGather, RunGather, nullptr, false},  // axis
     {47, "gather_elements", "xx", 1, "w", CheckGatherElements, RunGatherElements, nullptr, false},
-    {48, "embedding", "xx", 1, "", CheckEmbedding, RunEmbedding, nullptr, false},  // packed table, ids
+    {48, "embedding", "xx", 1, "", CheckEmbedding, RunEmbedding, nullptr,
+     false},  // packed table, ids
     // along axes; the word is a set of axes, one bit each, or one axis
     {50, "sum", "x", 1, "w", CheckReduce, RunSum, nullptr, false},
     {51, "mean", "x", 1, "w", CheckReduce, RunMean, nullptr, false},
@@ -60,9 +61,12 @@ constexpr OpSpec kTable[] = {
     {56, "topk", "x", 2, "", CheckTopK, RunTopK, ScratchTopK, false},
     {57, "softmax", "x", 1, "", CheckSoftmax, RunSoftmax, nullptr, kInPlace},
     // matrices
-    {60, "linear", "xx??", 1, "ww", CheckLinear, RunLinear, ScratchLinear, false},  // x w bias residual; act input
-    {61, "gated_linear", "xx???", 1, "ww", CheckGatedLinear, RunGatedLinear, ScratchGatedLinear, false},
-    {62, "grouped_linear", "xxx?", 1, "ww", CheckGroupedLinear, RunGroupedLinear, ScratchGroupedLinear, false},
+    {60, "linear", "xx??", 1, "ww", CheckLinear, RunLinear, ScratchLinear,
+     false},  // x w bias residual; act input
+    {61, "gated_linear", "xx???", 1, "ww", CheckGatedLinear, RunGatedLinear, ScratchGatedLinear,
+     false},
+    {62, "grouped_linear", "xxx?", 1, "ww", CheckGroupedLinear, RunGroupedLinear,
+     ScratchGroupedLinear, false},
     {63, "matmul", "xx", 1, "", CheckMatMul, RunMatMul, ScratchMatMul, false},
     {64, "conv", "xx?", 1, "wwwwwwwww", CheckConv, RunConv, ScratchConv, false},
     {65, "selective_scan", "xxxxxx", 2, "", CheckSelectiveScan, RunSelectiveScan, nullptr, false},
@@ -70,11 +74,12 @@ constexpr OpSpec kTable[] = {
     // fused
     {70, "rms_norm", "x?", 1, "ff", CheckRmsNorm, RunRmsNorm, nullptr, kInPlace},  // eps offset
     {71, "layer_norm", "x??", 1, "f", CheckLayerNorm, RunLayerNorm, nullptr, kInPlace},
-    {72, "add_rms_norm", "xx?", 2, "ff", CheckAddRmsNorm, RunAddRmsNorm, nullptr, false},  // out: sum, norm
+    {72, "add_rms_norm", "xx?", 2, "ff", CheckAddRmsNorm, RunAddRmsNorm, nullptr,
+     false},  // out: sum, norm
     {73, "add_layer_norm", "xx??", 2, "f", CheckAddLayerNorm, RunAddLayerNorm, nullptr, false},
     {74, "activate", "x", 1, "w", CheckActivate, RunActivate, nullptr, kInPlace},
     {75, "gated_activate", "xx", 1, "w", CheckGatedActivate, RunGatedActivate, nullptr, false},
-    {76, "rope", "xxx", 1, "w", CheckRope, RunRope, nullptr, kInPlace},  // interleaved
+    {76, "rope", "xxx", 1, "w", CheckRope, RunRope, nullptr, kInPlace},         // interleaved
     {77, "quantize", "x", 2, "w", CheckQuantize, RunQuantize, nullptr, false},  // group
     // state
     {80, "append", "x", 0, "s", CheckAppend, RunAppend, nullptr, false},

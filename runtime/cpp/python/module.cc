@@ -1,4 +1,5 @@
-// The Python module `smelt.runtime._edge`: models and sessions over numpy arrays, errors as exceptions.
+// The Python module `smelt.runtime._edge`: models and sessions over numpy arrays, errors as
+// exceptions.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -50,8 +51,9 @@ bool ElemOf(nb::dlpack::dtype type, Elem* elem) {
   const struct {
     nb::dlpack::dtype type;
     Elem elem;
-  } known[] = {{nb::dtype<float>(), Elem::kF32}, {nb::dtype<int64_t>(), Elem::kI64}, {nb::dtype<int32_t>(), Elem::kI32},
-               {nb::dtype<int8_t>(), Elem::kI8}, {nb::dtype<uint8_t>(), Elem::kU8},  {nb::dtype<bool>(), Elem::kBool}};
+  } known[] = {{nb::dtype<float>(), Elem::kF32},   {nb::dtype<int64_t>(), Elem::kI64},
+               {nb::dtype<int32_t>(), Elem::kI32}, {nb::dtype<int8_t>(), Elem::kI8},
+               {nb::dtype<uint8_t>(), Elem::kU8},  {nb::dtype<bool>(), Elem::kBool}};
   for (const auto& row : known) {
     if (row.type == type) {
       *elem = row.elem;
@@ -74,14 +76,22 @@ nb::object NewArray(const int64_t* dims, int rank, void** data) {
 
 nb::object NewArray(Elem elem, const int64_t* dims, int rank, void** data) {
   switch (elem) {
-    case Elem::kF32: return NewArray<float>(dims, rank, data);
-    case Elem::kF16: return NewArray<Half>(dims, rank, data);
-    case Elem::kI64: return NewArray<int64_t>(dims, rank, data);
-    case Elem::kI32: return NewArray<int32_t>(dims, rank, data);
-    case Elem::kI8: return NewArray<int8_t>(dims, rank, data);
-    case Elem::kU8: return NewArray<uint8_t>(dims, rank, data);
-    case Elem::kBool: return NewArray<bool>(dims, rank, data);
-    default: throw nb::type_error("the array's element type has no numpy name");
+    case Elem::kF32:
+      return NewArray<float>(dims, rank, data);
+    case Elem::kF16:
+      return NewArray<Half>(dims, rank, data);
+    case Elem::kI64:
+      return NewArray<int64_t>(dims, rank, data);
+    case Elem::kI32:
+      return NewArray<int32_t>(dims, rank, data);
+    case Elem::kI8:
+      return NewArray<int8_t>(dims, rank, data);
+    case Elem::kU8:
+      return NewArray<uint8_t>(dims, rank, data);
+    case Elem::kBool:
+      return NewArray<bool>(dims, rank, data);
+    default:
+      throw nb::type_error("the array's element type has no numpy name");
   }
 }
 
@@ -106,7 +116,9 @@ struct Model {
 
   static Model Open(const std::string& path) { return {Take(smelt::Model::Open(path.c_str()))}; }
   void VerifyChecksums() const { Raise(model->VerifyChecksums()); }
-  int64_t Setting(const std::string& key, int64_t missing) const { return model->Setting(key.c_str(), missing); }
+  int64_t Setting(const std::string& key, int64_t missing) const {
+    return model->Setting(key.c_str(), missing);
+  }
 };
 
 struct Session {
@@ -139,10 +151,12 @@ struct Session {
       held.push_back(nb::cast<AnyArray>(given[port]));
       const AnyArray& array = held.back();
       smelt::InputArray& input = inputs[i];
-      if (!ElemOf(array.dtype(), &input.elem) || array.ndim() > smelt::kMaxRank) throw nb::type_error(port);
+      if (!ElemOf(array.dtype(), &input.elem) || array.ndim() > smelt::kMaxRank)
+        throw nb::type_error(port);
       input.data = array.data();
       input.rank = static_cast<int>(array.ndim());
-      for (int axis = 0; axis < input.rank; ++axis) input.dims[axis] = static_cast<int64_t>(array.shape(axis));
+      for (int axis = 0; axis < input.rank; ++axis)
+        input.dims[axis] = static_cast<int64_t>(array.shape(axis));
     }
     smelt::Status status;
     {
@@ -194,7 +208,8 @@ struct Session {
   }
 
   // Seconds of every instruction of a call, as (source, opcode, seconds).
-  std::vector<std::tuple<std::string, int, double>> Profile(const std::string& name, const nb::dict& given) {
+  std::vector<std::tuple<std::string, int, double>> Profile(const std::string& name,
+                                                            const nb::dict& given) {
     struct Log {
       const smelt::Model* model;
       std::vector<std::tuple<std::string, int, double>> rows;
@@ -203,7 +218,8 @@ struct Session {
         [](void* context, uint32_t function, uint32_t instruction, double seconds) {
           Log& into = *static_cast<Log*>(context);
           const smelt::InstructionRecord& record =
-              into.model->instructions[into.model->functions[function].first_instruction + instruction];
+              into.model
+                  ->instructions[into.model->functions[function].first_instruction + instruction];
           into.rows.emplace_back(into.model->Text(record.source), record.opcode, seconds);
         },
         &log);
@@ -222,7 +238,9 @@ struct Session {
 
 NB_MODULE(_edge, m) {
   m.doc() = "The edge runtime: opened models and their sessions.";
-  m.def("isa", [] { return smelt::IsaName(smelt::BestIsa()); }, "The instruction set that kernels use.");
+  m.def(
+      "isa", [] { return smelt::IsaName(smelt::BestIsa()); },
+      "The instruction set that kernels use.");
   nb::class_<Model>(m, "Model")
       .def_static("open", &Model::Open, "path"_a)
       .def("verify_checksums", &Model::VerifyChecksums, nb::call_guard<nb::gil_scoped_release>())
@@ -233,7 +251,8 @@ NB_MODULE(_edge, m) {
       .def("profile", &Session::Profile, "function"_a, "inputs"_a)
       .def("read_state", &Session::ReadState)
       .def("reset", [](Session& s) { s.session->Reset(); })
-      .def("rewind", [](Session& s, int64_t past) { Raise(s.session->Rewind(past)); }, "past"_a)
+      .def(
+          "rewind", [](Session& s, int64_t past) { Raise(s.session->Rewind(past)); }, "past"_a)
       .def("reorder", &Session::Reorder, "rows"_a)
       .def("memory", &Session::Memory)
       .def_prop_ro("past", [](const Session& s) { return s.session->past(); })

@@ -1,9 +1,10 @@
-// Opens and runs mutated model files: whatever a file says, the answer is an error or a result, never a
-// crash. Run under sanitizers, which turn a stray access into one.
+// Opens and runs mutated model files: whatever a file says, the answer is an error or a result,
+// never a crash. Run under sanitizers, which turn a stray access into one.
 //
 //   fuzz SEED COUNT [FIRST]    mutations FIRST .. FIRST + COUNT; each depends on its number alone
 //
-// A mutation changes a few fields of the tables and mends the header's checksum, so that it gets past it.
+// A mutation changes a few fields of the tables and mends the header's checksum, so that it gets
+// past it.
 #include <signal.h>
 #include <unistd.h>
 
@@ -37,7 +38,8 @@ volatile uint8_t g_read = 0;
 
 void PrintNumber() {
   char text[64];
-  const int size = std::snprintf(text, sizeof text, "in mutation %llu\n", static_cast<unsigned long long>(g_number));
+  const int size = std::snprintf(text, sizeof text, "in mutation %llu\n",
+                                 static_cast<unsigned long long>(g_number));
   if (::write(2, text, static_cast<size_t>(size)) < 0) return;
 }
 
@@ -68,7 +70,8 @@ bool Call(Session* session, uint32_t index, int step, fuzz::Random* random) {
   const Model& model = session->model();
   const FunctionRecord& f = model.functions[index];
   std::vector<int64_t> values, dims(model.dims.count);
-  for (const SymbolRecord& s : model.symbols) values.push_back(ValueOf(model.Text(s.name), session->past(), step));
+  for (const SymbolRecord& s : model.symbols)
+    values.push_back(ValueOf(model.Text(s.name), session->past(), step));
   EvaluateDims(model, values.data(), dims.data());
   if (IsLarge(model, dims)) return false;
   std::vector<std::unique_ptr<uint8_t, decltype(&std::free)>> memory;
@@ -78,8 +81,11 @@ bool Call(Session* session, uint32_t index, int step, fuzz::Random* random) {
     inputs[i].elem = static_cast<Elem>(t.elem);
     inputs[i].rank = t.rank;
     int64_t bytes = ElemBytes(inputs[i].elem);
-    for (int axis = 0; axis < t.rank; ++axis) bytes *= inputs[i].dims[axis] = std::max<int64_t>(dims[t.dims[axis]], 0);
-    memory.emplace_back(static_cast<uint8_t*>(std::malloc(static_cast<size_t>(std::max<int64_t>(bytes, 1)))), &std::free);
+    for (int axis = 0; axis < t.rank; ++axis)
+      bytes *= inputs[i].dims[axis] = std::max<int64_t>(dims[t.dims[axis]], 0);
+    memory.emplace_back(
+        static_cast<uint8_t*>(std::malloc(static_cast<size_t>(std::max<int64_t>(bytes, 1)))),
+        &std::free);
     random->Fill(inputs[i].elem, memory.back().get(), bytes);
     inputs[i].data = memory.back().get();
   }
@@ -88,7 +94,8 @@ bool Call(Session* session, uint32_t index, int step, fuzz::Random* random) {
     const View& view = session->Output(index, o);
     int64_t last = 0;
     for (int axis = 0; axis < view.rank; ++axis) last += (view.dims[axis] - 1) * view.strides[axis];
-    if (view.count) g_read = static_cast<uint8_t>(view.data[0] + view.data[last * ElemBytes(view.elem)]);
+    if (view.count)
+      g_read = static_cast<uint8_t>(view.data[0] + view.data[last * ElemBytes(view.elem)]);
   }
   ++g_finished;
   return true;
@@ -102,7 +109,8 @@ void ReadStates(const Session& session) {
     for (uint32_t axis = 0; axis < slot.record->rank; ++axis) {
       count *= slot.append() && axis == slot.record->axis ? slot.readable() : slot.dims[axis];
     }
-    std::vector<uint8_t> out(static_cast<size_t>(count * (slot.append() ? 4 : ElemBytes(slot.elem()))));
+    std::vector<uint8_t> out(
+        static_cast<size_t>(count * (slot.append() ? 4 : ElemBytes(slot.elem()))));
     if (!session.ReadState(i, out.data(), static_cast<int64_t>(out.size())).ok()) std::abort();
   }
 }
@@ -160,7 +168,7 @@ int main(int argc, char** argv) {
     Try(static_cast<uint8_t*>(memory), size, &random);
     std::free(memory);
   }
-  std::printf("%llu files: %u opened, %u run, %u calls finished\n", static_cast<unsigned long long>(count), g_opened,
-              g_ran, g_finished);
+  std::printf("%llu files: %u opened, %u run, %u calls finished\n",
+              static_cast<unsigned long long>(count), g_opened, g_ran, g_finished);
   return 0;
 }

@@ -47,36 +47,59 @@ constexpr size_t kHead = sizeof(FileHeader) + kSegments * sizeof(SegmentRecord);
 
 inline size_t RecordBytes(uint32_t segment) {
   switch (static_cast<Segment>(segment)) {
-    case Segment::kFeatures: return sizeof(FeatureRecord);
-    case Segment::kSettings: return sizeof(SettingRecord);
-    case Segment::kSymbols: return sizeof(SymbolRecord);
-    case Segment::kDims: return sizeof(DimRecord);
-    case Segment::kSlots: return sizeof(SlotRecord);
-    case Segment::kBuffers: return sizeof(BufferRecord);
-    case Segment::kTensors: return sizeof(TensorRecord);
-    case Segment::kInstructions: return sizeof(InstructionRecord);
-    case Segment::kPorts: return sizeof(PortRecord);
-    case Segment::kBinds: return sizeof(BindRecord);
-    case Segment::kFunctions: return sizeof(FunctionRecord);
-    case Segment::kWeights: return sizeof(WeightRecord);
-    case Segment::kFiles: return sizeof(FileRecord);
+    case Segment::kFeatures:
+      return sizeof(FeatureRecord);
+    case Segment::kSettings:
+      return sizeof(SettingRecord);
+    case Segment::kSymbols:
+      return sizeof(SymbolRecord);
+    case Segment::kDims:
+      return sizeof(DimRecord);
+    case Segment::kSlots:
+      return sizeof(SlotRecord);
+    case Segment::kBuffers:
+      return sizeof(BufferRecord);
+    case Segment::kTensors:
+      return sizeof(TensorRecord);
+    case Segment::kInstructions:
+      return sizeof(InstructionRecord);
+    case Segment::kPorts:
+      return sizeof(PortRecord);
+    case Segment::kBinds:
+      return sizeof(BindRecord);
+    case Segment::kFunctions:
+      return sizeof(FunctionRecord);
+    case Segment::kWeights:
+      return sizeof(WeightRecord);
+    case Segment::kFiles:
+      return sizeof(FileRecord);
     case Segment::kBelow:
     case Segment::kOperands:
-    case Segment::kAttributes: return 4;
-    default: return 1;
+    case Segment::kAttributes:
+      return 4;
+    default:
+      return 1;
   }
 }
 
 inline uint64_t Interesting(Random* random, uint64_t old) {
   switch (random->Below(8)) {
-    case 0: return old + 1;
-    case 1: return old - 1;
-    case 2: return random->Below(8);
-    case 3: return uint64_t{1} << random->Below(64);
-    case 4: return ~uint64_t{0} >> random->Below(64);
-    case 5: return old ^ (uint64_t{1} << random->Below(64));
-    case 6: return random->Below(256);
-    default: return random->Next();
+    case 0:
+      return old + 1;
+    case 1:
+      return old - 1;
+    case 2:
+      return random->Below(8);
+    case 3:
+      return uint64_t{1} << random->Below(64);
+    case 4:
+      return ~uint64_t{0} >> random->Below(64);
+    case 5:
+      return old ^ (uint64_t{1} << random->Below(64));
+    case 6:
+      return random->Below(256);
+    default:
+      return random->Next();
   }
 }
 
@@ -93,16 +116,22 @@ inline void ChangeRecord(std::vector<uint8_t>* file, Random* random) {
   SegmentRecord segment;
   uint32_t index;
   do {  // tables rather than weights, where most bytes are
-    index = static_cast<uint32_t>(random->Below(random->Below(16) ? static_cast<uint32_t>(Segment::kWeightData) : kSegments));
-    std::memcpy(&segment, file->data() + sizeof(FileHeader) + index * sizeof segment, sizeof segment);
-  } while (segment.bytes == 0 || segment.offset > file->size() || segment.bytes > file->size() - segment.offset);
+    index = static_cast<uint32_t>(
+        random->Below(random->Below(16) ? static_cast<uint32_t>(Segment::kWeightData) : kSegments));
+    std::memcpy(&segment, file->data() + sizeof(FileHeader) + index * sizeof segment,
+                sizeof segment);
+  } while (segment.bytes == 0 || segment.offset > file->size() ||
+           segment.bytes > file->size() - segment.offset);
   const size_t width = RecordBytes(index);
   if (segment.bytes < width) return;
   const size_t count = segment.bytes / width;
   uint8_t* table = file->data() + segment.offset;
   uint8_t* record = table + random->Below(count) * width;
   if (random->Below(4) == 0) {
-    std::memcpy(record, std::vector<uint8_t>(table + random->Below(count) * width, table + count * width).data(), width);
+    std::memcpy(
+        record,
+        std::vector<uint8_t>(table + random->Below(count) * width, table + count * width).data(),
+        width);
     return;
   }
   size_t field = width < 4 || random->Below(3) == 0 ? 1 : width < 8 || random->Below(2) ? 4 : 8;
@@ -112,16 +141,20 @@ inline void ChangeRecord(std::vector<uint8_t>* file, Random* random) {
 // The file longer or shorter in one segment, with everything behind it moved.
 inline void Resize(std::vector<uint8_t>* file, Random* random) {
   std::vector<SegmentRecord> segments(kSegments);
-  std::memcpy(segments.data(), file->data() + sizeof(FileHeader), kSegments * sizeof(SegmentRecord));
+  std::memcpy(segments.data(), file->data() + sizeof(FileHeader),
+              kSegments * sizeof(SegmentRecord));
   const uint32_t chosen = static_cast<uint32_t>(random->Below(kSegments));
   std::vector<uint8_t> out(file->begin(), file->begin() + kHead);
   for (uint32_t i = 0; i < kSegments; ++i) {
-    if (segments[i].offset > file->size() || segments[i].bytes > file->size() - segments[i].offset) return;
-    std::vector<uint8_t> data(file->begin() + static_cast<ptrdiff_t>(segments[i].offset),
-                              file->begin() + static_cast<ptrdiff_t>(segments[i].offset + segments[i].bytes));
+    if (segments[i].offset > file->size() || segments[i].bytes > file->size() - segments[i].offset)
+      return;
+    std::vector<uint8_t> data(
+        file->begin() + static_cast<ptrdiff_t>(segments[i].offset),
+        file->begin() + static_cast<ptrdiff_t>(segments[i].offset + segments[i].bytes));
     if (i == chosen) {
       const size_t step = RecordBytes(i) * (1 + random->Below(3));
-      data.resize(random->Below(2) ? data.size() + step : data.size() - std::min(data.size(), step));
+      data.resize(random->Below(2) ? data.size() + step
+                                   : data.size() - std::min(data.size(), step));
     }
     out.resize((out.size() + 63) / 64 * 64);
     segments[i].offset = out.size();
@@ -137,7 +170,8 @@ inline void Mutate(std::vector<uint8_t>* file, Random* random) {
   const uint64_t changes = 1 + random->Below(random->Below(4) ? 2 : 8);
   for (uint64_t i = 0; i < changes; ++i) ChangeRecord(file, random);
   if (random->Below(64) == 0) {  // a segment's place or size
-    const size_t field = sizeof(FileHeader) + random->Below(kSegments * sizeof(SegmentRecord) / 8) * 8;
+    const size_t field =
+        sizeof(FileHeader) + random->Below(kSegments * sizeof(SegmentRecord) / 8) * 8;
     ChangeField(file->data() + field, 8, random);
   }
   if (random->Below(64) == 0) file->resize(random->Below(file->size() + 1));

@@ -57,7 +57,8 @@ typedef enum smelt_type {
 typedef struct smelt_model smelt_model;
 typedef struct smelt_session smelt_session;
 
-/* A tensor in row-major order. As an input, data is aligned to its element and read during the call. */
+/* A tensor in row-major order. As an input, data is aligned to its element and read during the
+ * call. */
 typedef struct smelt_tensor {
   const void* data;
   smelt_type type;
@@ -95,29 +96,37 @@ SMELT_API smelt_code smelt_model_open(const char* path, smelt_model** out);
 /* The bytes are 64-byte aligned and outlive the model. */
 SMELT_API smelt_code smelt_model_borrow(const void* bytes, size_t size, smelt_model** out);
 SMELT_API void smelt_model_close(smelt_model* model); /* sessions keep what they need */
-SMELT_API smelt_code smelt_model_verify(const smelt_model* model); /* reads all, compares checksums */
-SMELT_API smelt_code smelt_model_file(const smelt_model* model, const char* name, const void** data, size_t* bytes);
+SMELT_API smelt_code
+smelt_model_verify(const smelt_model* model); /* reads all, compares checksums */
+SMELT_API smelt_code smelt_model_file(const smelt_model* model, const char* name, const void** data,
+                                      size_t* bytes);
 SMELT_API int64_t smelt_model_setting(const smelt_model* model, const char* key, int64_t missing);
 
-/* Functions, inputs, outputs and state slots are numbered from 0; a name is NULL behind the last. */
+/* Functions, inputs, outputs and state slots are numbered from 0; a name is NULL behind the last.
+ */
 SMELT_API uint32_t smelt_function_count(const smelt_model* model);
 SMELT_API const char* smelt_function_name(const smelt_model* model, uint32_t function);
 SMELT_API const char* smelt_input_name(const smelt_model* model, uint32_t function, uint32_t input);
 SMELT_API smelt_type smelt_input_type(const smelt_model* model, uint32_t function, uint32_t input);
-SMELT_API const char* smelt_output_name(const smelt_model* model, uint32_t function, uint32_t output);
+SMELT_API const char* smelt_output_name(const smelt_model* model, uint32_t function,
+                                        uint32_t output);
 SMELT_API const char* smelt_state_name(const smelt_model* model, uint32_t slot);
 
 /* ---- sessions ---- */
-SMELT_API smelt_code smelt_memory_need(const smelt_model* model, const smelt_options* options, smelt_memory* out);
-SMELT_API smelt_code smelt_session_open(const smelt_model* model, const smelt_options* options, smelt_session** out);
+SMELT_API smelt_code smelt_memory_need(const smelt_model* model, const smelt_options* options,
+                                       smelt_memory* out);
+SMELT_API smelt_code smelt_session_open(const smelt_model* model, const smelt_options* options,
+                                        smelt_session** out);
 SMELT_API void smelt_session_close(smelt_session* session);
 SMELT_API void smelt_session_memory(const smelt_session* session, smelt_memory* out);
 /* The largest value of a symbol such as "seq" or "batch"; -1 when there is none of that name. */
 SMELT_API int64_t smelt_session_most(const smelt_session* session, const char* symbol);
 
-SMELT_API smelt_code smelt_run(smelt_session* session, uint32_t function, const smelt_tensor* inputs, size_t count);
+SMELT_API smelt_code smelt_run(smelt_session* session, uint32_t function,
+                               const smelt_tensor* inputs, size_t count);
 /* Valid until the next run. */
-SMELT_API smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_t output, smelt_tensor* out);
+SMELT_API smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_t output,
+                                  smelt_tensor* out);
 
 SMELT_API void smelt_reset(smelt_session* session);
 SMELT_API int64_t smelt_past(const smelt_session* session);
@@ -125,15 +134,17 @@ SMELT_API smelt_code smelt_rewind(smelt_session* session, int64_t past);
 /* Row i of the state becomes row rows[i]. */
 SMELT_API smelt_code smelt_reorder(smelt_session* session, const int64_t* rows, size_t count);
 /* The type and dims of what smelt_state_read copies: f32 for growing slots, oldest entry first. */
-SMELT_API smelt_code smelt_state_shape(const smelt_session* session, uint32_t slot, smelt_tensor* out);
-SMELT_API smelt_code smelt_state_read(const smelt_session* session, uint32_t slot, void* out, size_t bytes);
+SMELT_API smelt_code smelt_state_shape(const smelt_session* session, uint32_t slot,
+                                       smelt_tensor* out);
+SMELT_API smelt_code smelt_state_read(const smelt_session* session, uint32_t slot, void* out,
+                                      size_t bytes);
 
 /* Called with each new token; 0 continues, anything else stops. */
 typedef int (*smelt_on_token)(void* context, int64_t token);
 /* Greedy: feeds the tokens behind those already held, then the likeliest next one, until the file's
  * "eos_token_id" (any of them), `most` tokens, or the callback stops it. Needs a causal_lm file. */
-SMELT_API smelt_code smelt_generate(smelt_session* session, const int64_t* tokens, size_t count, size_t most,
-                                    smelt_on_token on_token, void* context);
+SMELT_API smelt_code smelt_generate(smelt_session* session, const int64_t* tokens, size_t count,
+                                    size_t most, smelt_on_token on_token, void* context);
 
 /* Called after each instruction with its place in the model and its seconds. */
 typedef void (*smelt_profile)(void* context, const char* op, const char* source, double seconds);
