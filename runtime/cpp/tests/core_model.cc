@@ -1,9 +1,43 @@
 #include "tests/core_model.h"
 
+#include <atomic>
 #include <cstdio>
+#include <new>
 #include <string>
 
+#if defined(__SANITIZE_ADDRESS__)
+// GCC ships the sanitizer without its allocator_interface.h.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void*,
+                                                                           size_t),
+                                                         void (*freed)(const volatile void*));
+#endif
+
 #include "tests/testing.h"
+
+namespace {
+
+std::atomic<size_t> g_allocations{0};
+
+}  // namespace
+
+#if defined(__SANITIZE_ADDRESS__)
+// The sanitizer has its own malloc, and hooks for it.
+static void CountAllocations() {
+  static const int installed = __sanitizer_install_malloc_and_free_hooks(
+      [](const volatile void*, size_t) { ++g_allocations; }, [](const volatile void*) {});
+  (void)installed;
+}
+#else
+static void CountAllocations() {}
+void* operator new(size_t size) {
+  ++g_allocations;
+  void* memory = std::malloc(size ? size : 1);
+  if (!memory) std::abort();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#endif
 
 namespace smelt::testing {
 
@@ -43,7 +77,10 @@ Fed Feed(Session* session, const std::vector<int64_t>& ids, int64_t rows) {
     const auto& from = is_mask ? fed.mask : name == "input_ids" ? fed.ids : fed.positions;
     inputs[i] = {from.data(), Elem::kI64, 2, {rows, is_mask ? past + count : count}};
   }
+  CountAllocations();
+  const size_t before = g_allocations;
   fed.status = session->Run(0, inputs.data(), f.inputs);
+  fed.allocations = g_allocations - before;
   if (!fed.status.ok()) return fed;
   const View& logits = session->Output(0, 0);
   const int64_t width = logits.last();

@@ -39,6 +39,7 @@ struct Fed {
   std::vector<int64_t> ids, mask, positions;
   Status status;
   std::vector<float> logits;  // of the last token of each row
+  size_t allocations = 0;     // while the call ran
 };
 Fed Feed(Session* session, const std::vector<int64_t>& ids, int64_t rows = 1);
 

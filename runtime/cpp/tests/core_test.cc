@@ -238,6 +238,14 @@ TEST(MemoryIsWhatWasMeasured) {
   EXPECT(larger->state > 3 * need->state);  // about 4 times: each slot ends at a multiple of 64
 }
 
+TEST(NothingAllocatesAfterOpen) {
+  auto session = OpenSession(Small(2, 2));
+  REQUIRE(session);
+  EXPECT(Feed(session.get(), {1, 2, 3, 4, 5, 6}, 2).allocations == 0);
+  for (int i = 0; i < 8; ++i) EXPECT(Feed(session.get(), {7, 8}, 2).allocations == 0);
+  EXPECT(Feed(session.get(), {1, 100000}, 2).allocations > 0);  // an error's message is counted
+}
+
 TEST(GenerateIsTheArgmaxOfEachStep) {
   auto session = OpenSession(Small(1, 1, 3));  // the prompt takes three chunks
   auto other = OpenSession(Small());
