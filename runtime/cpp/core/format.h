@@ -47,7 +47,7 @@ enum class BindSource : uint32_t {
   kInput,
   kSlot,
   kTokens
-};                                // kTokens: all that the session was fed
+};  // kTokens: all that the session was fed
 constexpr uint8_t kDense = 0xff;  // WeightRecord::format of plain row-major data
 
 struct StringRef {
