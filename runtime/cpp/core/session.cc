@@ -64,13 +64,14 @@ Status Session::ResolveTensor(Function* f, uint32_t id) {
   const TensorRecord& t = model_->tensors[f->record->first_tensor + id];
   View& view = f->views[id];
   if (view.packed) return Status();  // its shape is that of the weight
-  int64_t count = 1;
+  int64_t count = 1, room = 1;       // room: empty axes taken as 1, so that strides stay small too
   for (int axis = 0; axis < t.rank; ++axis) {
-    view.dims[axis] = f->dims[t.dims[axis]];
-    if (view.dims[axis] < 0 || !CheckedMul(count, view.dims[axis], &count) || count > kMaxBytes) {
+    const int64_t size = view.dims[axis] = f->dims[t.dims[axis]];
+    if (size < 0 || !CheckedMul(room, std::max<int64_t>(size, 1), &room) || room > kMaxBytes) {
       return Error(Code::kInvalidArgument, "size %lld on axis %d is not possible",
-                   static_cast<long long>(view.dims[axis]), axis);
+                   static_cast<long long>(size), axis);
     }
+    count *= size;
   }
   view.count = count;
   int64_t dense = 1;
@@ -87,9 +88,10 @@ Status Session::ResolveTensor(Function* f, uint32_t id) {
       const int64_t stride = f->dims[t.strides[axis]];
       if (view.dims[axis] > 1 && stride != view.strides[axis]) view.contiguous = false;
       view.strides[axis] = stride;
-      int64_t span;
-      if (stride < 0 || (count && (!CheckedMul(view.dims[axis] - 1, stride, &span) ||
-                                   !CheckedAdd(reach, span, &reach) || reach > kMaxBytes))) {
+      int64_t span = 0;
+      const int64_t steps = std::max<int64_t>(view.dims[axis] - 1, 0);
+      if (stride < 0 || stride > kMaxBytes || !CheckedMul(steps, stride, &span) ||
+          span > kMaxBytes || (reach += span) > kMaxBytes) {
         return Error(Code::kBadFile, "stride %lld on axis %d is not possible",
                      static_cast<long long>(stride), axis);
       }

@@ -34,7 +34,8 @@ Status PlanSlot(SlotState* slot, const int64_t* dim_values, int64_t context, int
     } else {
       size = dim_values[record.dims[axis]];
     }
-    if (size < 0 || !CheckedMul(count, size, &count) || count > kMaxBytes / 8) {
+    if (size < 0 || !CheckedMul(count, std::max<int64_t>(size, 1), &count) ||
+        count > kMaxBytes / 8) {
       return Error(Code::kOutOfMemory, "state `%s` is too large", slot->name);
     }
     slot->limits[axis] = size;

@@ -22,6 +22,12 @@ bool InputFits(uint32_t word, const PackedMatrix& w) {
   }
 }
 
+// Products of sizes that kernels form stay far from 2^63.
+bool IsModest(int64_t a, int64_t b) {
+  int64_t product;
+  return CheckedMul(a, b, &product) && product <= kMaxBytes;
+}
+
 // Operand positions: linear x w bias residual; gated_linear x w w2 bias bias2, where without w2 the
 // first half of w's rows is the gate and the second is up, and bias likewise.
 Status MakeLinear(const Call& c, bool gated, LinearArgs* args) {
@@ -40,6 +46,7 @@ Status MakeLinear(const Call& c, bool gated, LinearArgs* args) {
                  "operands do not fit the weight"));
   SMELT_TRY(Want(IsVector(bias, all) && IsActivation(c.Word(0)) && InputFits(c.Word(1), args->w),
                  "bias, activation or input form do not fit"));
+  SMELT_TRY(Want(IsModest(rows.count, args->w.shape.cols), "the input is too large"));
   args->act = static_cast<Activation>(c.Word(0));
   args->input = static_cast<smelt::Input>(c.Word(1));
   args->rows = rows.count;
@@ -116,7 +123,7 @@ Status CheckGroupedLinear(const Call& c) {
   }
   return Want(good && ids.count < INT32_MAX && x.count < INT32_MAX &&
                   IsVector(bias, w.dims[0] * shape.rows) && IsActivation(c.Word(0)) &&
-                  InputFits(c.Word(1), *w.packed),
+                  InputFits(c.Word(1), *w.packed) && IsModest(ids.count, shape.cols),
               "operands do not fit");
 }
 
@@ -184,6 +191,7 @@ Status MakeMatMul(const Call& c, MatMulArgs* args) {
   SMELT_TRY(Want(a.dims[a.rank - 2] == args->m && b.dims[b.rank - 2] == args->k &&
                      b.dims[b.rank - 1] == args->n,
                  "inner sizes differ"));
+  SMELT_TRY(Want(IsModest(y.count, args->k), "the product is too large"));
   View lead_a = a, lead_b = b, lead_y = y;
   lead_a.rank -= 2, lead_b.rank -= 2, lead_y.rank -= 2;
   SMELT_TRY(Want(Spreads(lead_a, lead_y) && Spreads(lead_b, lead_y), "leading sizes differ"));
@@ -269,10 +277,10 @@ Status MakeConv(const Call& c, ConvArgs* args) {
   args->pad_top = c.Word(4), args->pad_bottom = c.Word(5), args->pad_left = c.Word(6),
   args->pad_right = c.Word(7);
   SMELT_TRY(Want(args->kernel_h > 0 && args->kernel_w > 0 && args->kernel_h < (1 << 20) &&
-                     args->kernel_w < (1 << 20) && args->out % args->groups == 0 &&
-                     w.dims[1] * args->groups == args->in && y.dims[0] == args->batch &&
-                     y.dims[1] == args->out && IsVector(c.in[2], args->out) && args->in > 0 &&
-                     args->out > 0,
+                     args->kernel_w < (1 << 20) && args->in > 0 && args->out > 0 &&
+                     args->out % args->groups == 0 && w.dims[1] * args->groups == args->in &&
+                     y.dims[0] == args->batch && y.dims[1] == args->out &&
+                     IsVector(c.in[2], args->out),
                  "channels or kernel do not fit"));
   const int64_t high =
       args->height + args->pad_top + args->pad_bottom - args->dilation_h * (args->kernel_h - 1);

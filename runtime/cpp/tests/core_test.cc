@@ -106,6 +106,21 @@ TEST(ChunksGiveWhatOneCallGives) {
   }
 }
 
+TEST(EveryLengthFitsTheScratchMemory) {
+  for (int threads : {1, 3}) {
+    auto session = OpenSession(Small(3, threads, kContext));
+    REQUIRE(session);
+    for (int64_t length = 1; length <= kContext; ++length) {
+      for (int64_t rows = 1; rows <= 3; ++rows) {
+        session->Reset();
+        EXPECT_OK(
+            Feed(session.get(), std::vector<int64_t>(static_cast<size_t>(length * rows), 3), rows)
+                .status);
+      }
+    }
+  }
+}
+
 TEST(ThreadsDoNotChangeResults) {
   auto one = OpenSession(Small(2));
   auto four = OpenSession(Small(2, 4));
