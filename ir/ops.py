@@ -75,6 +75,7 @@ from smelt.ir.primitives.matrix import (
     quantize_weight,
     selective_scan,
 )
+from smelt.ir.primitives.recurrence import linear_attention, recurrence
 from smelt.ir.primitives.reduce import argmax, cumsum, max, mean, min, sum, topk
 from smelt.ir.primitives.shape import (
     concat,

@@ -61,6 +61,8 @@ OPCODES: Final[dict[str, tuple[int, str]]] = {
     "conv": (64, "wwwwwwwww"),
     "selective_scan": (65, ""),
     "unpack": (66, ""),
+    "recurrence": (67, "w"),
+    "linear_attention": (68, ""),
     "rms_norm": (70, "ff"),
     "layer_norm": (71, "f"),
     "add_rms_norm": (72, "ff"),

@@ -67,6 +67,8 @@ def primitives() -> dict[str, Row]:
         "grouped_linear": _grouped_linear,
         "conv": _conv,
         "selective_scan": _selective_scan,
+        "recurrence": _recurrence,
+        "linear_attention": _linear_attention,
         "item": lambda xs, index: xs[index],
         "quantize_weight": _quantize_weight,
     }
@@ -167,6 +169,38 @@ def _selective_scan(
         step = delta[:, t, :, None]
         state = torch.exp(step * a) * state + step * b[:, t, None, :] * x[:, t, :, None]
         outputs.append((state * c[:, t, None, :]).sum(-1))
+    return torch.stack(outputs, 1), state
+
+
+def _recurrence(x: Tensor, decay: Tensor, state: Tensor, kind: str) -> Tensor:
+    import torch
+
+    outputs = []
+    for t in range(x.shape[1]):
+        if kind == "max":
+            state = torch.maximum(state + decay[:, t], x[:, t])
+        else:
+            state = decay[:, t] * state + x[:, t]
+        outputs.append(state)
+    return torch.stack(outputs, 1)
+
+
+def _linear_attention(
+    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor | None, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    import torch
+
+    group = v.shape[2] // k.shape[2]
+    q, k = q.repeat_interleave(group, 2)[..., None], k.repeat_interleave(group, 2)[..., None]
+    factor = decay.exp()[..., None]
+    outputs = []
+    for t in range(v.shape[1]):
+        state = state * factor[:, t]
+        learned = v[:, t]
+        if beta is not None:
+            learned = beta[:, t, :, None] * (learned - (state * k[:, t]).sum(-2))
+        state = state + k[:, t] * learned[..., None, :]
+        outputs.append((state * q[:, t]).sum(-2))
     return torch.stack(outputs, 1), state
 
 

@@ -63,3 +63,44 @@ def scan(
     y, after = ops.selective_scan(x, delta, a, b, c, before)
     remember(e, after, name)
     return y  # type: ignore[no-any-return]
+
+
+@layer
+def accumulate(
+    e: Evaluator,
+    x: Tensor,
+    decay: Tensor,
+    *,
+    name: str,
+    kind: str = "sum",
+    before: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``recurrence`` from the state ``name`` here (or ``before`` in its place), which then holds
+    its end: what each token found, and what it left.
+    """
+    if before is None:
+        before = recall(e, name, (x.shape[0], *x.shape[2:]))
+    left: Tensor = ops.recurrence(x, decay, before, kind=kind)
+    seq = x.shape[1]
+    newest = ops.slice(left, axis=1, start=seq - 1, stop=seq)
+    remember(e, ops.reshape(newest, shape=before.shape), name)
+    first = ops.reshape(before, shape=(x.shape[0], 1, *x.shape[2:]))
+    return ops.concat(first, ops.slice(left, axis=1, start=0, stop=seq - 1), axis=1), left
+
+
+@layer
+def linear_attention(
+    e: Evaluator,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    decay: Tensor,
+    beta: Tensor | None = None,
+    *,
+    name: str,
+) -> Tensor:
+    """``linear_attention`` from the state ``name`` here, which then holds the last one."""
+    before = recall(e, name, (v.shape[0], v.shape[2], k.shape[3], v.shape[3]))
+    y, after = ops.linear_attention(q, k, v, decay, beta, before)
+    remember(e, after, name)
+    return y  # type: ignore[no-any-return]

@@ -384,15 +384,18 @@ def _matrices() -> Iterator[Case]:
         note="two axes",
     )
     inner, state = "f32[batch, seq, 4]", "f32[batch, seq, 3]"
-    yield _case(
-        "selective_scan",
-        inner,
-        In(inner, 0.1, 1),
-        Par("f32[4, 3]", -2, -0.1),
-        state,
-        state,
-        "f32[batch, 4, 3]",
-    )
+    steps, rates = In(inner, 0.1, 1), Par("f32[4, 3]", -2, -0.1)
+    yield _case("selective_scan", inner, steps, rates, state, state, "f32[batch, 4, 3]")
+    for kind in ("sum", "max"):
+        yield _case("recurrence", X, In(X, -1, 1), "f32[batch, 6]", kind=kind, note=kind)
+    deep = "f32[batch, seq, 2, 3]"
+    yield _case("recurrence", deep, In(deep, -1, 1), "f32[batch, 2, 3]", note="deep")
+    key, value, state = "f32[batch, seq, 2, 3]", "f32[batch, seq, 4, 5]", "f32[batch, 4, 3, 5]"
+    beta, each = In("f32[batch, seq, 4]", 0, 1), In("f32[batch, seq, 4, 3]", -1, 0)
+    unit, whole = In(key, -0.5, 0.5), In("f32[batch, seq, 4, 1]", -1, 0)
+    yield _case("linear_attention", key, unit, value, whole, None, state, note="no delta")
+    yield _case("linear_attention", key, unit, value, whole, beta, state, note="delta")
+    yield _case("linear_attention", key, unit, value, each, beta, state, note="each row")
 
 
 def _activations() -> Iterator[Case]:

@@ -214,6 +214,18 @@ def selective_scan(lower: Lowering, node: Tensor) -> tuple[Value, ...]:
     return tuple(outputs)
 
 
+def recurrence(lower: Lowering, node: Tensor) -> Value:
+    inputs = [lower.dense(t) for t in node.inputs]
+    is_max = int(node.attr("kind") == "max")
+    return lower.graph.made("recurrence", node.shape, node.dtype, inputs, is_max)
+
+
+def linear_attention(lower: Lowering, node: Tensor) -> tuple[Value, ...]:
+    outputs = [lower.graph.new(t.shape, t.dtype) for t in node.result.items]  # type: ignore[union-attr]
+    lower.graph.emit("linear_attention", outputs, [lower.optional(t) for t in node.operands])
+    return tuple(outputs)
+
+
 ROWS: dict[str, Row] = {
     "linear": linear,
     "quantized_linear": linear,
@@ -228,4 +240,6 @@ ROWS: dict[str, Row] = {
     "matmul": matmul,
     "conv": conv,
     "selective_scan": selective_scan,
+    "recurrence": recurrence,
+    "linear_attention": linear_attention,
 }

@@ -85,6 +85,11 @@ int64_t ScratchConv(const Call& call);
 SMELT_OP(SelectiveScan);
 SMELT_OP(Unpack);
 
+// recurrence.cc
+SMELT_OP(Recurrence);
+SMELT_OP(LinearAttention);
+int64_t ScratchLinearAttention(const Call& call);
+
 // fused.cc
 SMELT_OP(RmsNorm);
 SMELT_OP(LayerNorm);

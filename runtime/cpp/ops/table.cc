@@ -71,6 +71,9 @@ constexpr OpSpec kTable[] = {
     {64, "conv", "xx?", 1, "wwwwwwwww", CheckConv, RunConv, ScratchConv, false},
     {65, "selective_scan", "xxxxxx", 2, "", CheckSelectiveScan, RunSelectiveScan, nullptr, false},
     {66, "unpack", "x", 1, "", CheckUnpack, RunUnpack, nullptr, false},
+    {67, "recurrence", "xxx", 1, "w", CheckRecurrence, RunRecurrence, nullptr, false},  // is max
+    {68, "linear_attention", "xxxx?x", 2, "", CheckLinearAttention, RunLinearAttention,
+     ScratchLinearAttention, false},
     // fused
     {70, "rms_norm", "x?", 1, "ff", CheckRmsNorm, RunRmsNorm, nullptr, kInPlace},  // eps offset
     {71, "layer_norm", "x??", 1, "f", CheckLayerNorm, RunLayerNorm, nullptr, kInPlace},
