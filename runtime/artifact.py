@@ -52,11 +52,13 @@ class ArtifactWriter:
 
     ``store`` takes the program and streams the weights; ``write`` adds files; ``seal`` stores them
     with the manifest, and may be called again. Leaving the ``with`` block publishes; an exception
-    removes everything.
+    removes everything. A ``hollow`` one leaves a hole where the weights would lie: with it the
+    runtime can measure a session, nothing more.
     """
 
-    def __init__(self, out: Path | str) -> None:
+    def __init__(self, out: Path | str, *, hollow: bool = False) -> None:
         self.out = Path(out).absolute()
+        self._hollow = hollow
         self.path = self.out
         self._file: BinaryIO | None = None
         self._files: dict[str, bytes] = {}
@@ -99,8 +101,8 @@ class ArtifactWriter:
             crc = zlib.crc32(padding, crc)
             offset = align(offset)
             file.seek(offset)
-            own, written = 0, 0
-            for piece in blob.make():
+            own, written = 0, blob.bytes if self._hollow else 0
+            for piece in () if self._hollow else blob.make():
                 view = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
                 file.write(view)
                 own, crc = zlib.crc32(view, own), zlib.crc32(view, crc)
@@ -131,7 +133,14 @@ class ArtifactWriter:
             raise ArtifactError("artifact has no program yet", place=str(self.out))
         text = manifest.to_json().encode()
         parse_manifest(text, place=MANIFEST)  # what we write, we must be able to read
-        files = {**dict(sorted(self._files.items())), MANIFEST: text}
+        self._finish({**dict(sorted(self._files.items())), MANIFEST: text})
+        return manifest
+
+    def seal_hollow(self) -> None:
+        """Finish a hollow artifact, which needs no manifest."""
+        self._finish({})
+
+    def _finish(self, files: Mapping[str, bytes]) -> None:
         records = np.zeros(len(files), FILE)
         offset = 0
         for record, (name, data) in zip(records, files.items(), strict=True):
@@ -156,7 +165,6 @@ class ArtifactWriter:
         file.write(header.tobytes() + table)
         file.flush()
         self._sealed = True
-        return manifest
 
     def __exit__(
         self,

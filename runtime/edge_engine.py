@@ -24,13 +24,21 @@ _DTYPES = {"f32": np.float32, "i64": np.int64, "bool": np.bool_, "i32": np.int32
 #: Error codes of the C++ runtime (core/status.h) that are not about the artifact.
 _USAGE = frozenset({1, 6, 7})
 _UNSUPPORTED = 3
+_MEMORY = 4
+#: More rows than any call has.
+_EVERY = (1 << 62) - 1
 
 
 class EdgeEngine:
     """An opened `model.smelt` and the state of one batch of sequences."""
 
     def __init__(
-        self, path: Path, *, context: int | None = None, threads: int | None = None
+        self,
+        path: Path,
+        *,
+        context: int | None = None,
+        threads: int | None = None,
+        max_memory: int | None = None,
     ) -> None:
         edge = _module()
         self.manifest: Manifest = open_artifact(path).manifest
@@ -39,19 +47,25 @@ class EdgeEngine:
         self._open_session = edge.Session.open
         self._context = context or 0
         self._threads = threads or len(os.sched_getaffinity(0))
+        self._max_memory = max_memory or 0
         self._limits: dict[str, int] = {}
         self._chunk = int(self._model.setting("limit.seq", 0))
         if not self._chunk:
             # Without state, memory follows the longest text so far, not the longest possible.
             self._limits = {s.name: max(s.min, 1) for s in self.manifest.symbols}
+        #: Rows of logits at the end that a session has room for; 0: it gives what it gives.
+        self._last = int(self._model.setting("limit.last", 0))
         self._session = self._reopen()
 
     def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a function, in chunks where the call has more tokens than one."""
         spec = self.manifest.function(function)
         arrays = _arrays(spec, inputs)
-        self._make_room(spec, arrays)
-        parts = [self._call(function, part) for part in self._chunks(spec, arrays)]
+        self._make_room(spec, arrays, self._rows(spec, arrays))
+        self._session.ask(_EVERY)
+        # Without room for the logits of a chunk, and with tokens held, chunks become smaller.
+        most = min((n for n in (self._chunk, self._last) if n), default=0)
+        parts = [self._call(function, part) for part in self._chunks(spec, arrays, most)]
         if len(parts) == 1:
             return parts[0]
         joined = {}
@@ -61,11 +75,21 @@ class EdgeEngine:
             joined[output.name] = pieces[-1] if axis is None else np.concatenate(pieces, axis)
         return joined
 
+    def call_last(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a function; logits only for the last position of each row."""
+        spec = self.manifest.function(function)
+        arrays = _arrays(spec, inputs)
+        self._make_room(spec, arrays, 1)
+        self._session.ask(1)
+        parts = [self._call(function, part) for part in self._chunks(spec, arrays, self._chunk)]
+        return parts[-1]
+
     def profile(self, function: str, inputs: Mapping[str, Array]) -> list[tuple[str, int, float]]:
         """The layer, opcode and seconds of every instruction of one call of at most a chunk."""
         spec = self.manifest.function(function)
         arrays = _arrays(spec, inputs)
-        self._make_room(spec, arrays)
+        self._make_room(spec, arrays, 1)
+        self._session.ask(1)
         with _told(function):
             return list(self._session.profile(function, arrays))
 
@@ -104,21 +128,28 @@ class EdgeEngine:
         return outputs
 
     def _chunks(
-        self, spec: FunctionSpec, arrays: Mapping[str, Array]
+        self, spec: FunctionSpec, arrays: Mapping[str, Array], most: int
     ) -> Iterator[dict[str, Array]]:
         count = _length(spec, arrays, "seq")
-        if not self._chunk or count <= self._chunk:
+        if not most or count <= most:
             yield dict(arrays)
             return
         past = self.past
-        for start in range(0, count, self._chunk):
-            stop = min(start + self._chunk, count)
+        for start in range(0, count, most):
+            stop = min(start + most, count)
             yield {t.name: _cut(t, arrays[t.name], start, stop, past) for t in spec.inputs}
 
-    def _make_room(self, spec: FunctionSpec, arrays: Mapping[str, Array]) -> None:
+    def _rows(self, spec: FunctionSpec, arrays: Mapping[str, Array]) -> int:
+        """Rows of logits that a call with all of them gives at once."""
+        count = _length(spec, arrays, "seq")
+        return min(count, self._chunk) if self._chunk else count
+
+    def _make_room(self, spec: FunctionSpec, arrays: Mapping[str, Array], rows: int) -> None:
         """Open a larger session when the call does not fit this one and nothing is held."""
         names = ["batch"] if self._chunk else [s.name for s in self.manifest.symbols]
         wanted = {name: _length(spec, arrays, name) for name in names}
+        if self._last and any(output.name == "logits" for output in spec.outputs):
+            wanted["last"] = self._chunk if self._chunk and rows > 1 else rows
         if all(size <= self._limits.get(name, 1) for name, size in wanted.items()):
             return
         if self._session.read_state():
@@ -130,19 +161,40 @@ class EdgeEngine:
                 grown = size if name == "batch" else max(size, 2 * self._limits.get(name, 1))
                 most = bounds.get(name)
                 self._limits[name] = grown if most is None else max(size, min(grown, most))
+        if self._last:
+            self._last = self._limits.get("last", 1)
         self._session = self._reopen()
 
     def _reopen(self) -> Any:
         with _told("open"):
             limits = list(self._limits.items())
-            return self._open_session(self._model, self._threads, self._context, limits)
+            return self._open_session(
+                self._model, self._threads, self._context, limits, self._max_memory
+            )
 
 
 def open_engine(
-    path: Path, *, context: int | None = None, threads: int | None = None
+    path: Path,
+    *,
+    context: int | None = None,
+    threads: int | None = None,
+    max_memory: int | None = None,
 ) -> EdgeEngine:
-    """Open a `model.smelt`. context: tokens that the state can hold; threads: default all cores."""
-    return EdgeEngine(path, context=context, threads=threads)
+    """Open a `model.smelt`. context: tokens that the state can hold; threads: default all cores.
+
+    max_memory: bytes of weights, state and activations that must suffice; the error says both.
+    """
+    return EdgeEngine(path, context=context, threads=threads, max_memory=max_memory)
+
+
+def measure(
+    path: Path, *, context: int | None, threads: int, limits: Mapping[str, int]
+) -> dict[str, int]:
+    """The bytes that a session would take, without taking them; weights need not be there."""
+    edge = _module()
+    with _told(str(path)):
+        model = edge.Model.open(str(path))
+        return dict(edge.Session.measure(model, threads, context or 0, list(limits.items())))
 
 
 def isa() -> str:
@@ -174,6 +226,9 @@ class _told:
             code, message = error.args
             if code in _USAGE:
                 raise SmeltError(message, place=self._place) from None
+            if code == _MEMORY:
+                hint = "smelt plan says what a shorter context or a smaller batch needs"
+                raise SmeltError(message, place=self._place, hint=hint) from None
             if code == _UNSUPPORTED:
                 raise UnsupportedError(message, place=self._place) from None
             raise ArtifactError(message, place=self._place) from None

@@ -39,7 +39,7 @@ SEGMENTS: Final = (
 ELEMENTS: Final = ("f32", "f16", "bf16", "i64", "i32", "i8", "u8", "bool", "packed")
 STORAGES: Final = ("arena", "weight", "state", "input")
 DIM_OPS: Final = ("const", "symbol", "add", "sub", "mul", "floordiv")
-BIND_SOURCES: Final = ("input", "slot", "tokens")
+BIND_SOURCES: Final = ("input", "slot", "tokens", "asked")
 FORMATS: Final = ("f32", "f16", "bf16", "int8", "int4")
 
 _TEXT = [("offset", "<u4"), ("bytes", "<u4")]

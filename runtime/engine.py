@@ -54,3 +54,12 @@ class Engine(Protocol):
     def bytes(self) -> dict[str, int]:
         """Bytes held: ``weights``, ``state``, ``activations``."""
         ...
+
+
+@runtime_checkable
+class LastRows(Protocol):
+    """An engine that can leave out the logits that nobody reads."""
+
+    def call_last(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """``call``, with logits [batch, 1, vocab] of the last position of each row."""
+        ...

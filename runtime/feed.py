@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from smelt.errors import ArtifactError, SmeltError
-from smelt.runtime.engine import Array, Engine
+from smelt.runtime.engine import Array, Engine, LastRows
 from smelt.runtime.manifest import FunctionSpec, Manifest
 from smelt.runtime.sampling import F32
 
@@ -123,7 +123,8 @@ def last_logits(engine: Engine, spec: FunctionSpec, inputs: Mapping[str, Array])
         raise ArtifactError(
             f"generation does not know the inputs {', '.join(missing)} of `{spec.name}`"
         )
-    outputs = engine.call(spec.name, inputs)
+    run = engine.call_last if isinstance(engine, LastRows) else engine.call
+    outputs = run(spec.name, inputs)
     if "logits" not in outputs:
         raise SmeltError(f"`{spec.name}` gives {', '.join(outputs)}, generation wants logits")
     return np.asarray(outputs["logits"][:, -1, :], np.float32)

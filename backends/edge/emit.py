@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from smelt.backends.edge.last_rows import LAST, keep_last
 from smelt.backends.edge.lowering import Lowering, Row
 from smelt.backends.edge.rows import elementwise, layers, matrix
 from smelt.backends.edge.tables import Tables
@@ -24,9 +25,11 @@ from smelt.runtime.edge_format import ELEMENTS, MAX_RANK, NONE
 ROWS: dict[str, Row] = {**elementwise.ROWS, **layers.ROWS, **matrix.ROWS}
 
 FEATURE = "core.1"
+#: Required by programs whose logits can be asked for in part.
+LAST_FEATURE = "last.1"
 
 #: Sizes at which buffers are packed; offsets are exact at any others too.
-TYPICAL = {"batch": 1, "seq": 128, "past": 896, "source": 256}
+TYPICAL = {"batch": 1, "seq": 128, "past": 896, "source": 256, LAST: 1}
 #: Tokens of one call of a model with state, unless the one who opens it decides otherwise.
 CHUNK = 128
 
@@ -61,10 +64,12 @@ def emit(
 
     Weights are read, packed and written one at a time. UnsupportedError for what has no row.
     """
-    program = Expand(composites())(program)
+    program = keep_last(Expand(composites())(program))
     tables = Tables(program.symbols)
     store = WeightTable(tables, weights, dict(program.weights))
     tables.add("features", tables.text(FEATURE))
+    if LAST in program.symbols:
+        tables.add("features", tables.text(LAST_FEATURE))
     for key, value in _settings(program, options):
         tables.add("settings", tables.text(key), value)
     for slot in program.slots.values():
@@ -86,6 +91,8 @@ def _settings(program: Program, options: Options) -> list[tuple[str, int]]:
     if "past" in program.symbols and "seq" in program.symbols:
         bound = program.symbols["seq"]
         found.append(("limit.seq", max(bound.low, min(CHUNK, bound.high))))
+    if LAST in program.symbols:
+        found.append((f"limit.{LAST}", 1))
     return found + [("eos_token_id", token) for token in options.end_tokens]
 
 

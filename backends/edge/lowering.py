@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from smelt.backends.edge.graph import Graph
+from smelt.backends.edge.last_rows import LAST
 from smelt.backends.edge.tables import Tables
 from smelt.backends.edge.value import Value, dense_strides
 from smelt.backends.edge.weights import LEAVES, Coded, WeightTable
@@ -18,7 +19,7 @@ from smelt.runtime.edge_format import BIND_SOURCES
 #: Gives the value of a node (a tuple for several results); its operands are lowered already.
 Row = Callable[["Lowering", Tensor], "Value | tuple[Value, ...]"]
 
-_INPUT, _SLOT, _TOKENS = range(len(BIND_SOURCES))
+_INPUT, _SLOT, _TOKENS, _ASKED = range(len(BIND_SOURCES))
 
 
 class Lowering:
@@ -160,4 +161,6 @@ class Lowering:
                         found[name] = (symbols[name], _SLOT, self.slots[node.attr("slot")], axis)
         if "past" in symbols:
             found.setdefault("past", (symbols["past"], _TOKENS, 0, 0))
+        if LAST in symbols and "seq" in found:
+            found[LAST] = (symbols[LAST], _ASKED, symbols["seq"], 0)
         return list(found.values())

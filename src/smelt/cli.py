@@ -1,4 +1,4 @@
-"""The command line: `smelt compile`, run, chat, bench, verify, inspect, specs.
+"""The command line: `smelt compile`, plan, run, chat, bench, verify, inspect, specs.
 
 Exit codes: 0 done, 1 error, 2 spec or usage, 3 checkpoint, 4 unsupported, 5 artifact, 6 parity,
 130 interrupted.
@@ -36,6 +36,9 @@ MinP = Annotated[float | None, typer.Option(help="Keep tokens this likely next t
 Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Over 1: repeat less.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same tokens.")]
 Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text; can be repeated.")]
+MaxMemory = Annotated[
+    str | None, typer.Option("--max-memory", help="Refuse to need more: 512MB, 1.5GiB.")
+]
 System = Annotated[str | None, typer.Option(help="The system message.")]
 
 
@@ -123,6 +126,7 @@ def run(
     metrics: Annotated[bool, typer.Option("--metrics", help="Print speeds to stderr.")] = False,
     context: Context = None,
     threads: Threads = None,
+    max_memory: MaxMemory = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -140,7 +144,8 @@ def run(
         stop=stop,
     )
     with console.reported(as_json=as_json):
-        session = smelt.open(artifact, **_given(context=context, threads=threads, device=device))
+        opening = _given(context=context, threads=threads, device=device)
+        session = smelt.open(artifact, **opening, **_budget(max_memory))
         run_texts(
             session,
             ["".join(sys.stdin) if text == "-" else text for text in texts],
@@ -165,6 +170,7 @@ def chat(
     system: System = None,
     context: Context = None,
     threads: Threads = None,
+    max_memory: MaxMemory = None,
     device: Device = None,
 ) -> None:
     """Talk with a chat model; /reset starts anew, /exit or end of input leaves."""
@@ -180,7 +186,8 @@ def chat(
         seed=seed,
     )
     with console.reported(as_json=False):
-        session = smelt.open(artifact, **_given(context=context, threads=threads, device=device))
+        opening = _given(context=context, threads=threads, device=device)
+        session = smelt.open(artifact, **opening, **_budget(max_memory))
         converse(session, options, system=system)
 
 
@@ -225,6 +232,56 @@ def bench(
         rows += [[name, human(size)] for name, size in found.engine_bytes.items() if size]
         rows.append(["peak memory", human(found.peak_memory_bytes)])
         console.table("", [artifact.name, f"median of {repeat}"], rows)
+
+
+@app.command()
+def plan(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Directory, GGUF file or Hub id.")],
+    target: Annotated[str, typer.Option(help="edge is what can be planned.")] = "edge",
+    quant: Annotated[str | None, typer.Option(help="For example int4,group=32.")] = None,
+    kv: Annotated[str | None, typer.Option(help="Cache type: f32, f16, bf16 or int8.")] = None,
+    task: Annotated[str | None, typer.Option(help="What to plan for.")] = None,
+    context: Context = None,
+    batch: Annotated[int, typer.Option(min=1, help="Rows at once.")] = 1,
+    threads: Threads = None,
+    max_memory: MaxMemory = None,
+    spec: Annotated[Path | None, typer.Option(help="An architecture of your own.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag on the Hub.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what memory an edge artifact will take, from config and headers alone."""
+    from smelt.inspecting import human
+    from smelt.planning import plan as planned
+
+    with console.reported(as_json=as_json):
+        with console.Bars(quiet=as_json) as bars:
+            found = planned(
+                source,
+                target=target,
+                quant=quant,
+                kv=kv,
+                task=task,
+                context=context,
+                batch=batch,
+                threads=threads,
+                spec=spec,
+                revision=revision,
+                progress=bars,
+                **_budget(max_memory),
+            )
+        if as_json:
+            console.print_json(found.to_dict())
+            return
+        session = [f"batch {found.batch}", f"{found.threads} threads"]
+        if found.context is not None:
+            session.insert(0, f"context {found.context}")
+        rows = [
+            ["weights", human(found.weights), f"{found.weights}"],
+            ["state", human(found.state), f"{found.state}"],
+            ["activations", human(found.activations), f"{found.activations}"],
+            ["total", human(found.total), f"{found.total}"],
+        ]
+        console.table("", [f"{found.model_type} {found.task}", ", ".join(session), "bytes"], rows)
 
 
 @app.command()
@@ -304,6 +361,13 @@ def main() -> None:
 def _given(**options: Any) -> dict[str, Any]:
     """Options that were given: what is left out is the artifact's to decide."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _budget(text: str | None) -> dict[str, int]:
+    """``--max-memory`` as an option of open and plan."""
+    from smelt.planning import parse_size
+
+    return {} if text is None else {"max_memory": parse_size(text)}
 
 
 def _size(path: Path) -> int:

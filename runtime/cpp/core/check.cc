@@ -416,6 +416,8 @@ class Checker {
         good = b.index < m_.slots.count && b.axis < m_.slots[b.index].rank;
       } else if (good && b.source == static_cast<uint32_t>(BindSource::kTokens)) {
         good = b.index == 0 && b.axis == 0;
+      } else if (good && b.source == static_cast<uint32_t>(BindSource::kAsked)) {
+        good = b.index < m_.symbols.count && (bound >> b.index & 1) && b.axis == 0;
       } else {
         good = false;
       }

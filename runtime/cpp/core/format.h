@@ -46,8 +46,9 @@ enum class DimOp : uint32_t { kConst, kSymbol, kAdd, kSub, kMul, kFloorDiv };
 enum class BindSource : uint32_t {
   kInput,
   kSlot,
-  kTokens
-};  // kTokens: all that the session was fed
+  kTokens,  // all that the session was fed
+  kAsked,   // rows of an output that the caller wants, at most the symbol `index`
+};
 constexpr uint8_t kDense = 0xff;  // WeightRecord::format of plain row-major data
 
 struct StringRef {

@@ -101,7 +101,7 @@ class Planner {
       grows |= b.symbol == s_.past_ && b.source != static_cast<uint32_t>(BindSource::kInput);
     }
     const uint32_t past = s_.past_, seq = s_.seq_;
-    if (!grows || seq == kNone) return {s_.most_};
+    if (!grows || seq == kNone) return {Fitted(f, s_.most_)};
     // Scratch memory may step with seq: look at its powers of two as well.
     std::vector<int64_t> lengths = {s_.chunk_};
     for (int64_t n = std::max<int64_t>(1, m_.symbols[seq].low); n < s_.chunk_; n *= 2)
@@ -111,10 +111,20 @@ class Planner {
         std::vector<int64_t> values = s_.most_;
         values[seq] = length;
         values[past] = std::clamp(held, m_.symbols[past].low, s_.most_[past]);
-        corners.push_back(values);
+        corners.push_back(Fitted(f, std::move(values)));
       }
     }
     return corners;
+  }
+
+  // Nobody can ask for more rows than there are.
+  std::vector<int64_t> Fitted(const Session::Function& f, std::vector<int64_t> values) const {
+    for (uint32_t i = 0; i < f.record->binds; ++i) {
+      const BindRecord& b = m_.binds[f.record->first_bind + i];
+      if (b.source != static_cast<uint32_t>(BindSource::kAsked)) continue;
+      values[b.symbol] = std::min(values[b.symbol], values[b.index]);
+    }
+    return values;
   }
 
   Status PlanFunction(uint32_t index) {
@@ -324,6 +334,15 @@ Result<std::unique_ptr<Session>> Session::Open(Model::Pointer model, const Optio
   const MemoryUse& use = session->memory_;
   if (use.total() > kHuge)
     return Error(Code::kOutOfMemory, "the session needs more memory than there is");
+  if (options.max_memory > 0 && use.resident() > options.max_memory) {
+    return Error(Code::kOutOfMemory,
+                 "the session needs %lld bytes (weights %lld, state %lld, activations %lld), "
+                 "%lld are allowed",
+                 static_cast<long long>(use.resident()), static_cast<long long>(use.weights),
+                 static_cast<long long>(use.state),
+                 static_cast<long long>(use.activations + use.scratch),
+                 static_cast<long long>(options.max_memory));
+  }
   if (options.memory) {
     if (options.memory_bytes < use.total() ||
         reinterpret_cast<uintptr_t>(options.memory) % kAlign) {

@@ -23,6 +23,8 @@ Status Session::Bind(const FunctionRecord& record, const InputArray* inputs,
       value = slot.held ? slot.dims[b.axis] : 0;
     } else if (b.source == static_cast<uint32_t>(BindSource::kTokens)) {
       value = tokens_;
+    } else if (b.source == static_cast<uint32_t>(BindSource::kAsked)) {
+      value = std::min({asked_, most_[b.symbol], values[b.index]});
     } else {
       const PortRecord& port = model_->ports[record.first_input + b.index];
       if (inputs[b.index].rank <= static_cast<int>(b.axis)) {

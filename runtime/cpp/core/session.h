@@ -27,12 +27,14 @@ struct Options {
       limits;  // largest value of symbols; others: the file's "limit.NAME", or their bound
   void* memory = nullptr;  // 64-byte aligned, or null: the session allocates
   int64_t memory_bytes = 0;
+  int64_t max_memory = 0;  // Open refuses to need more, weights included; 0: no limit
   Isa isa = BestIsa();
 };
 
 struct MemoryUse {
   int64_t weights = 0, state = 0, activations = 0, scratch = 0;
   int64_t total() const { return state + activations + scratch; }  // weights stay in the file
+  int64_t resident() const { return weights + total(); }
 };
 
 struct InputArray {
@@ -63,6 +65,9 @@ class Session {
   Status Run(uint32_t function, const InputArray* inputs, uint32_t count);
   const View& Output(uint32_t function, uint32_t index) const;
 
+  // Rows at the end that outputs with a choice give from now on; at most the limit of `last`.
+  void Ask(int64_t rows) { asked_ = rows; }
+
   void Reset();
   // Tokens fed to functions that write state.
   int64_t past() const { return tokens_; }
@@ -89,7 +94,7 @@ class Session {
   ThreadPool pool_;
   Exec exec_;
   MemoryUse memory_;
-  int64_t context_ = 0, chunk_ = 0, tokens_ = 0;
+  int64_t context_ = 0, chunk_ = 0, tokens_ = 0, asked_ = INT64_MAX;
   uint32_t past_ = kNone, seq_ = kNone;  // the symbols of these names
   std::vector<int64_t> most_;
   std::vector<PackedMatrix> packed_;

@@ -125,8 +125,10 @@ struct Session {
   std::unique_ptr<smelt::Session> session;
 
   static smelt::Options OptionsOf(int threads, int64_t context,
-                                  const std::vector<std::pair<std::string, int64_t>>& limits) {
+                                  const std::vector<std::pair<std::string, int64_t>>& limits,
+                                  int64_t max_memory) {
     smelt::Options options;
+    options.max_memory = max_memory;
     options.threads = threads;
     options.context = context;
     for (const auto& [symbol, most] : limits) options.limits.push_back({symbol.c_str(), most});
@@ -134,8 +136,16 @@ struct Session {
   }
 
   static Session Open(const Model& model, int threads, int64_t context,
-                      const std::vector<std::pair<std::string, int64_t>>& limits) {
-    return {Take(smelt::Session::Open(model.model, OptionsOf(threads, context, limits)))};
+                      const std::vector<std::pair<std::string, int64_t>>& limits,
+                      int64_t max_memory) {
+    const smelt::Options options = OptionsOf(threads, context, limits, max_memory);
+    return {Take(smelt::Session::Open(model.model, options))};
+  }
+
+  static nb::dict Measure(const Model& model, int threads, int64_t context,
+                          const std::vector<std::pair<std::string, int64_t>>& limits) {
+    const smelt::Options options = OptionsOf(threads, context, limits, 0);
+    return BytesOf(Take(smelt::Session::Measure(model.model, options)));
   }
 
   nb::dict Call(const std::string& name, const nb::dict& given) {
@@ -198,8 +208,9 @@ struct Session {
     Raise(session->Reorder(rows.data(), static_cast<int64_t>(rows.shape(0))));
   }
 
-  nb::dict Memory() const {
-    const smelt::MemoryUse& use = session->memory();
+  nb::dict Memory() const { return BytesOf(session->memory()); }
+
+  static nb::dict BytesOf(const smelt::MemoryUse& use) {
     nb::dict found;
     found["weights"] = use.weights;
     found["state"] = use.state;
@@ -246,9 +257,13 @@ NB_MODULE(_edge, m) {
       .def("verify_checksums", &Model::VerifyChecksums, nb::call_guard<nb::gil_scoped_release>())
       .def("setting", &Model::Setting, "key"_a, "missing"_a);
   nb::class_<Session>(m, "Session")
-      .def_static("open", &Session::Open, "model"_a, "threads"_a, "context"_a, "limits"_a)
+      .def_static("open", &Session::Open, "model"_a, "threads"_a, "context"_a, "limits"_a,
+                  "max_memory"_a = 0)
+      .def_static("measure", &Session::Measure, "model"_a, "threads"_a, "context"_a, "limits"_a)
       .def("call", &Session::Call, "function"_a, "inputs"_a)
       .def("profile", &Session::Profile, "function"_a, "inputs"_a)
+      .def(
+          "ask", [](Session& s, int64_t rows) { s.session->Ask(rows); }, "rows"_a)
       .def("read_state", &Session::ReadState)
       .def("reset", [](Session& s) { s.session->Reset(); })
       .def(
