@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ DEFAULT_BOUNDS = {
     "past": Bound(0, 131_072),
     "source": Bound(1, 131_072),
     "choices": Bound(1, 64),
+    "future": Bound(1, 131_072),
 }
 
 
@@ -122,6 +124,7 @@ def choose_task(
 
 def _function(evaluator: Evaluator, contract: Contract) -> Function:
     scope = evaluator.scope
+    contract = _settled(contract, evaluator)
     names = {name for port in contract.inputs for size in port.sizes for name in _names(size)}
     sizes = {name: evaluator.value(name) for name in names if name in evaluator.definitions}
     scope.begin(contract, sizes)
@@ -135,6 +138,19 @@ def _function(evaluator: Evaluator, contract: Contract) -> Function:
         raise SpecError(f"`{contract.entry}` gives {len(results)} results, the task has {wanted}")
     inputs = tuple(t for name, t in scope.inputs.items() if name in scope.used_inputs)
     return Function(contract.function, inputs, outputs, tuple(scope.writes.items()))
+
+
+def _settled(contract: Contract, evaluator: Evaluator) -> Contract:
+    """The contract without the axes that this spec's inputs lack."""
+
+    def has(size: str) -> bool:
+        return not size.endswith("?") or evaluator.value(size[:-1]) is not None
+
+    ports = (
+        replace(port, sizes=tuple(size.rstrip("?") for size in port.sizes if has(size)))
+        for port in contract.inputs
+    )
+    return replace(contract, inputs=tuple(ports))
 
 
 def _names(size: str) -> list[str]:

@@ -2,7 +2,8 @@
 defining its entries.
 
 A size is written as text. A name that the spec defines (``channels``, ``frames``) has that value;
-any other name is a symbol that is known at run time.
+any other name is a symbol that is known at run time. An axis whose size ends in ``?`` is there only
+where the spec gives that name a value.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ _DECODER = (
 _ENCODER = (
     _ints("input_ids", "batch", "seq"),
     _ints("attention_mask", "batch", "seq"),
-    _ints("token_type_ids", "batch", "seq"),
+    _ints("token_type_ids", "batch", "seq", "token_types?"),
     # What only some models read.
     _ints("input_shape_ids", "batch", "seq"),
     _ints("input_pronunciation_ids", "batch", "seq"),
@@ -82,9 +83,31 @@ _TEXT_TARGET = (
     _ints("attention_mask", "batch", "source"),
 )
 _SPEECH_TARGET = (_ints("decoder_input_ids", "batch", "seq"),)
+_TRAJECTORY = (
+    _floats("states", "batch", "seq", "state_size"),
+    _floats("actions", "batch", "seq", "action_size"),
+    _floats("returns_to_go", "batch", "seq", "1"),
+    _ints("timesteps", "batch", "seq"),
+    _ints("attention_mask", "batch", "seq"),
+)
+#: A row of numbers has an axis of ``series`` where the model reads several at once.
+_SERIES = (
+    _floats("past_values", "batch", "past_length", "series?"),
+    _floats("past_observed_mask", "batch", "past_length", "series?"),
+    _floats("past_time_features", "batch", "past_length", "time_features"),
+    _ints("static_categorical_features", "batch", "static_categories"),
+    _floats("static_real_features", "batch", "static_reals"),
+    _floats("future_values", "batch", "future", "series?"),
+    _floats("future_time_features", "batch", "future", "time_features"),
+    _ints("past_values_padding", "batch", "padded_length"),
+    _ints("freq", "batch", "1"),
+)
 _HIDDEN = ("last_hidden_state", "pooler_output")
 #: A reader of several passages also says how well each one fits.
 _SPAN = ("start_logits", "end_logits", "relevance_logits")
+
+#: The data's own place and size come with what is said of them.
+_SCALED = ("loc", "scale", "static_features", "encoder_last_hidden_state")
 
 
 def _single(name: str, inputs: tuple[Port, ...], outputs: tuple[str, ...], *endings: str) -> Task:
@@ -117,6 +140,10 @@ _ALL = (
         "question_answering",
         *(_ENCODER, _SPAN, "ForQuestionAnswering", "ForQuestionAnsweringSimple", "Reader"),
     ),
+    _single(
+        *("table_question_answering", _ENCODER, ("logits", "logits_aggregation")),
+        "ForQuestionAnswering",
+    ),
     _single("next_sentence_prediction", _ENCODER, ("logits",), "ForNextSentencePrediction"),
     _single("multiple_choice", _CHOICES, ("logits",), "ForMultipleChoice"),
     _double(
@@ -130,6 +157,20 @@ _ALL = (
     _single("audio_features", _SPEECH_SOURCE, _HIDDEN, "Encoder"),
     _single("image_classification", _PIXELS, ("logits",), "ForImageClassification"),
     _single("image_features", _PIXELS, _HIDDEN, "Model"),
+    _single(
+        *("decision", _TRAJECTORY),
+        *(("state_preds", "action_preds", "return_preds", "last_hidden_state"), "Model"),
+    ),
+    _single(
+        *("time_series_prediction", _SERIES, ("params", "prediction_outputs", *_SCALED)),
+        *("ForPrediction",),
+    ),
+    _single(
+        *("time_series_features", _SERIES, ("last_hidden_state", "trend", *_SCALED)),
+        *("Model",),
+    ),
+    _single("time_series_classification", _SERIES, ("prediction_outputs",), "Classification"),
+    _single("time_series_regression", _SERIES, ("regression_outputs",), "ForRegression"),
     _single(
         "feature_extraction",
         *(_ENCODER, _HIDDEN, "EncoderModel", "Model"),

@@ -35,7 +35,7 @@ MAX_SYMBOLS = 64
 _INTERNAL = frozenset({"input", "param", "weight", "item", "cache", "read", "quantize_weight"})
 
 #: Sizes that every spec may name.
-_SYMBOLS = ("batch", "seq", "past", "source", "choices")
+_SYMBOLS = ("batch", "seq", "past", "source", "choices", "future")
 
 #: What an op's name means when every argument is a plain number.
 _NUMERIC: dict[str, Callable[..., Any]] = {

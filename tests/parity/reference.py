@@ -13,13 +13,14 @@ import numpy as np
 
 from tests.parity.case import Case, all_cases
 from tests.parity.checkpoints import make
+from tests.parity.states import first_cache, own_states
 
 Array = np.ndarray[Any, Any]
 
 DECODE = 32
 
 #: Models that take no positions and keep their state as ``cache_params``.
-RECURRENT = ("mamba", "falcon_mamba")
+RECURRENT = ("mamba", "falcon_mamba", "mamba2", "xlstm")
 
 #: Models that keep nothing between calls: every step reads the whole text again.
 FORGETFUL = ("openai-gpt",)
@@ -39,6 +40,10 @@ QUERIES_MASKED = (
     "big_bird",
     "splinter",
     "modernbert",
+    "longt5",
+    "led",
+    "pegasus_x",
+    "bigbird_pegasus",
 )
 
 #: What else an encoder reads when its config counts it: the input, and its sizes for each token.
@@ -128,7 +133,7 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
     """Prefill of a left-padded batch, then greedy steps."""
     mask = padded(asked.case, on_left=True)
     ids = text = asked.ids(mask.shape) * mask
-    cache = None
+    cache = first_cache(asked.model)
     for step in range(DECODE + 1):
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
@@ -142,18 +147,20 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
             whole = np.maximum(mask.cumsum(-1) - 1, 0)
             given = {"input_ids": text, "attention_mask": mask, "position_ids": whole}
         else:
-            given = {**inputs, "past_key_values": cache, "use_cache": True}
+            given = {**inputs, "past_key_values": cache, "state": cache, "use_cache": True}
         taken = signature(asked.model.forward).parameters
         result = asked.run(**{k: v for k, v in given.items() if k in taken})
         logits = _array(result.logits)[:, -ids.shape[1] :]
         real = mask[:, -ids.shape[1] :] != 0
         asked.steps.append(Step("main", inputs, {"logits": logits}, real))
-        cache = result.get("past_key_values", result.get("cache_params"))
+        kept = (result.get(name) for name in ("past_key_values", "cache_params", "state"))
+        cache = next((found for found in kept if found is not None), cache)
         if step < DECODE:
             ids = logits[:, -1:].argmax(-1)
             mask = np.concatenate([mask, np.ones_like(ids)], 1)
     # The last token was fed too: the cache covers the whole mask.
-    return () if cache is None else _held(cache, mask != 0)
+    own = own_states(cache, asked.model)
+    return (*_held(cache, mask != 0), *(Held(name, values) for name, values in own.items()))
 
 
 def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
@@ -170,6 +177,9 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         if kinds := getattr(asked.config, "type_vocab_size", fallback):
             drawn = asked.random.integers(0, kinds, mask.shape)
             inputs["token_type_ids"] = np.asarray(drawn)
+        if counts := getattr(asked.config, "type_vocab_sizes", ()):
+            drawn = [asked.random.integers(0, count, mask.shape) for count in counts]
+            inputs["token_type_ids"] = np.stack(drawn, -1)
         for key, (name, sizes) in ENCODER_INPUTS.items():
             if count := getattr(asked.config, key, 0):
                 each = [getattr(asked.config, s) if isinstance(s, str) else s for s in sizes]
@@ -185,6 +195,23 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         return ()
 
     return drive
+
+
+def decision(asked: Asked) -> Sequence[Held]:
+    """One call over trajectories that begin after padding."""
+    mask = padded(asked.case, on_left=True)
+    sizes = {"states": asked.config.state_dim, "actions": asked.config.act_dim, "returns_to_go": 1}
+    inputs: dict[str, Array] = {
+        name: asked.random.standard_normal((*mask.shape, size)).astype(np.float32)
+        for name, size in sizes.items()
+    }
+    inputs["timesteps"] = asked.random.integers(0, asked.config.max_ep_len, mask.shape)
+    inputs["attention_mask"] = mask
+    result = asked.run(**inputs)
+    names = ("state_preds", "action_preds", "return_preds")
+    outputs = {name: _array(result[name]) for name in names}
+    asked.steps.append(Step("main", inputs, outputs, mask != 0))
+    return ()
 
 
 def image(*names: str) -> Callable[[Asked], Sequence[Held]]:
@@ -212,10 +239,11 @@ def seq2seq(
         inputs = source(asked)
         encoder = asked.model.get_encoder()
         encoded = _call(encoder, inputs)
-        asked.steps.append(
-            Step("encoder", inputs, {"last_hidden_state": _array(encoded.last_hidden_state)})
-        )
         mask = {k: v for k, v in inputs.items() if k == "attention_mask"}
+        is_blind = asked.case.model_type in QUERIES_MASKED
+        known = inputs["attention_mask"] != 0 if is_blind else None
+        hidden = {"last_hidden_state": _array(encoded.last_hidden_state)}
+        asked.steps.append(Step("encoder", inputs, hidden, known))
         prompt = 1 if asked.case.model_type in BLURRED else 3
         ids = asked.ids((len(asked.case.pads), prompt))
         cache: Any = None
@@ -244,8 +272,8 @@ def seq2seq(
         ]
         return (
             *_held(cache.self_attention_cache, real),
-            Held(".cross_key", tuple(crossed[::2])),
-            Held(".cross_value", tuple(crossed[1::2])),
+            Held(".cross_key", tuple(crossed[::2]), known),
+            Held(".cross_value", tuple(crossed[1::2]), known),
         )
 
     return drive
@@ -295,6 +323,8 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
     "question_answering": encoder("start_logits", "end_logits", "relevance_logits"),
     "next_sentence_prediction": encoder("logits"),
     "multiple_choice": encoder("logits"),
+    "table_question_answering": encoder("logits", "logits_aggregation"),
+    "decision": decision,
     "image_classification": image("logits"),
     "image_features": image(*_HIDDEN),
     "seq2seq_lm": seq2seq(text_source, "logits"),
@@ -308,15 +338,19 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
 def _held(cache: Any, real: Array) -> tuple[Held, ...]:
     """Keys and values, or the states of a recurrent model."""
     cache = getattr(cache, "self_attention_cache", cache)
-    if hasattr(cache, "layers") and all(hasattr(layer, "keys") for layer in cache.layers):
-        # A layer that uses another's keys has none.
-        layers = [layer for layer in cache.layers if layer.keys is not None]
-        keys = tuple(_array(layer.keys) for layer in layers)
-        values = tuple(_array(layer.values) for layer in layers)
-        return Held(".key", keys, real), Held(".value", values, real)
-    conv = tuple(_array(layer.conv_states[0]) for layer in cache.layers)
-    state = tuple(_array(layer.recurrent_states[0]) for layer in cache.layers)
-    return Held(".conv", conv), Held(".state", state)
+    # A layer that uses another's keys has none, nor has one that only recalls.
+    every = getattr(cache, "layers", ())
+    layers = [layer for layer in every if getattr(layer, "keys", None) is not None]
+    states = [layer for layer in every if hasattr(layer, "recurrent_states")]
+    found: list[Held] = []
+    if layers or not states:
+        found.append(Held(".key", tuple(_array(layer.keys) for layer in layers), real))
+        found.append(Held(".value", tuple(_array(layer.values) for layer in layers), real))
+    for name, kind in ((".conv", "conv_states"), (".state", "recurrent_states")):
+        tensors = [getattr(layer, kind)[0] for layer in states]
+        if kept := tuple(_array(tensor) for tensor in tensors if tensor is not None):
+            found.append(Held(name, kept))
+    return tuple(found)
 
 
 def _call(module: Any, inputs: Mapping[str, Array]) -> Any:
