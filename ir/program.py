@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType, Type
@@ -50,9 +51,13 @@ class Function:
         """Every tensor that must be computed."""
         return (*(t for _, t in self.outputs), *(t for _, t in self.writes))
 
-    def nodes(self) -> Iterator[Tensor]:
+    def nodes(self) -> tuple[Tensor, ...]:
         """All nodes, operands before their users."""
-        return toposort(self.roots)
+        return self._nodes
+
+    @cached_property
+    def _nodes(self) -> tuple[Tensor, ...]:
+        return tuple(toposort(self.roots))
 
     def with_roots(self, roots: tuple[Tensor, ...]) -> Function:
         """The same function with its roots replaced, in order."""
@@ -80,11 +85,15 @@ class Program:
     symbols: Mapping[str, Bound]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def nodes(self) -> Iterator[Tensor]:
+    def nodes(self) -> tuple[Tensor, ...]:
         """All nodes of all functions, each once; the expressions of derived weights are not
         included.
         """
-        return toposort(root for f in self.functions.values() for root in f.roots)
+        return self._nodes
+
+    @cached_property
+    def _nodes(self) -> tuple[Tensor, ...]:
+        return tuple(toposort(root for f in self.functions.values() for root in f.roots))
 
     def parameters(self) -> dict[str, Tensor]:
         """Every parameter by name, in the order in which the graph and derived weights use them."""
@@ -98,15 +107,15 @@ class Program:
 
 def toposort(roots: Iterable[Tensor]) -> Iterator[Tensor]:
     """Every node reachable from the roots, operands first; iterative, so depth does not matter."""
-    done: set[int] = set()
-    stack = [(root, False) for root in reversed(list(roots))]
+    done: set[Tensor] = set()
+    stack = list(roots)[::-1]
     while stack:
-        node, ready = stack.pop()
-        if id(node) in done:
+        node = stack[-1]
+        waiting = () if node in done else [t for t in reversed(node.inputs) if t not in done]
+        if waiting:
+            stack.extend(waiting)
             continue
-        if ready:
-            done.add(id(node))
+        stack.pop()
+        if node not in done:
+            done.add(node)
             yield node
-            continue
-        stack.append((node, True))
-        stack.extend((operand, False) for operand in reversed(node.inputs))

@@ -5,8 +5,6 @@ free.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -54,11 +52,17 @@ class Tensor:
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """The operands that are present."""
-        return tuple(operand for operand in self.operands if operand is not None)
+        operands = self.operands
+        if None not in operands:
+            return operands  # type: ignore[return-value]
+        return tuple(operand for operand in operands if operand is not None)
 
     def attr(self, name: str) -> Any:
         """The value of an attribute; KeyError when the op has none of that name."""
-        return dict(self.attrs)[name]
+        for key, value in self.attrs:
+            if key == name:
+                return value
+        raise KeyError(name)
 
     def __add__(self, other: Tensor | float) -> Tensor:
         return _arithmetic("add", self, other)
@@ -141,12 +145,17 @@ def current_source() -> str:
     return getattr(_place, "path", "")
 
 
-@contextmanager
-def source(path: str) -> Iterator[None]:
+class source:
     """Label the nodes made inside with a path such as ``layers.3.self_attn``."""
-    before = current_source()
-    _place.path = path
-    try:
-        yield
-    finally:
-        _place.path = before
+
+    __slots__ = ("_before", "_path")  # a class, not a generator: a walk enters it for each node
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._before = current_source()
+        _place.path = self._path
+
+    def __exit__(self, *_: object) -> None:
+        _place.path = self._before

@@ -9,13 +9,21 @@ from smelt.ir.tensor import Tensor
 from smelt.ir.types import Type
 
 
-def verify(program: Program, *, after: str = "") -> None:
-    """Refuse a program whose types, inputs, slots or weights do not hold together."""
+def verify(program: Program, *, after: str = "", typed: set[Tensor] | None = None) -> None:
+    """Refuse a program whose types, inputs, slots or weights do not hold together.
+
+    typed: nodes whose types were found right before; it gains this program's. A node never
+    changes, so it is asked once however many passes keep it.
+    """
+    typed = set() if typed is None else typed
     try:
         for function in program.functions.values():
             inputs = set(function.inputs)
             for node in function.nodes():
-                _check_node(program, node)
+                if node not in typed:
+                    _check_type(node)
+                    typed.add(node)
+                _check_place(program, node)
                 if node.op.name == "input" and node not in inputs:
                     raise SmeltError(
                         f"input `{node.attr('name')}` is not declared by {function.name}"
@@ -31,18 +39,20 @@ def verify(program: Program, *, after: str = "") -> None:
         raise SmeltError(f"after {after}: {error.message}", place=error.place) from None
 
 
-def _check_node(program: Program, node: Tensor) -> None:
-    attrs = dict(node.attrs)
-    if node.op.infer(node.operands, attrs) != node.result:
+def _check_type(node: Tensor) -> None:
+    inferred = node.op.infer(node.operands, dict(node.attrs))
+    if inferred != node.result:
         raise SmeltError(
-            f"{node.op.name} is typed {node.result}, its rule gives "
-            f"{node.op.infer(node.operands, attrs)}",
-            place=node.source,
+            f"{node.op.name} is typed {node.result}, its rule gives {inferred}", place=node.source
         )
+
+
+def _check_place(program: Program, node: Tensor) -> None:
+    """Does the program have the slot or the derived weight that the node names?"""
     if node.op.name in ("cache", "read"):
         _check_slot(program, node)
     if node.op.name == "weight":
-        name = attrs["name"]
+        name = node.attr("name")
         expression = program.weights.get(name)
         if expression is None:
             raise SmeltError(f"derived weight `{name}` does not exist", place=node.source)

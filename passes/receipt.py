@@ -97,15 +97,20 @@ def recording() -> Iterator[Record]:
         _current.record = before
 
 
-@contextmanager
-def pattern(name: str) -> Iterator[None]:
+class pattern:
     """Name the pattern that ``why`` and ``fired`` speak of inside."""
-    before = getattr(_current, "pattern", "")
-    _current.pattern = name
-    try:
-        yield
-    finally:
-        _current.pattern = before
+
+    __slots__ = ("_before", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._before = getattr(_current, "pattern", "")
+        _current.pattern = self._name
+
+    def __exit__(self, *_: object) -> None:
+        _current.pattern = self._before
 
 
 def fired(node: Tensor, times: int = 1) -> None:
