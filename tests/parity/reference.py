@@ -159,6 +159,8 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
             ids = logits[:, -1:].argmax(-1)
             mask = np.concatenate([mask, np.ones_like(ids)], 1)
     # The last token was fed too: the cache covers the whole mask.
+    if cache is None:
+        return ()
     own = own_states(cache, asked.model)
     return (*_held(cache, mask != 0), *(Held(name, values) for name, values in own.items()))
 
