@@ -216,6 +216,60 @@ def decision(asked: Asked) -> Sequence[Held]:
     return ()
 
 
+def series(*names: str) -> Callable[[Asked], Sequence[Held]]:
+    """One call over numbers in time, some of them not observed, with a known future."""
+
+    def drive(asked: Asked) -> Sequence[Held]:
+        inputs = series_inputs(asked)
+        taken = signature(asked.model.forward).parameters
+        result = asked.run(**{k: v for k, v in inputs.items() if k in taken})
+        outputs: dict[str, Array] = {}
+        for name in names:
+            value = result.get(name)
+            if value is not None:
+                parts = value if isinstance(value, tuple) else None
+                outputs[name] = (
+                    _array(value) if parts is None else np.stack([_array(p) for p in parts])
+                )
+        asked.steps.append(Step("main", inputs, outputs))
+        return ()
+
+    return drive
+
+
+def series_inputs(asked: Asked) -> dict[str, Array]:
+    """What a model of time series reads, by its config."""
+    config, rows = asked.config, len(asked.case.pads)
+
+    def count(name: str) -> int:
+        return getattr(config, name, None) or 0
+
+    def noise(*shape: int) -> Array:
+        return asked.random.standard_normal((rows, *shape)).astype(np.float32)
+
+    lags = getattr(config, "lags_sequence", None) or [0]
+    past = config.context_length + max(lags)
+    width = count("input_size") or count("num_input_channels")
+    many = (width,) if width > 1 or not count("input_size") else ()
+    values = noise(past, *many) * 3 + 5
+    mask = (asked.random.random(values.shape) < 0.8).astype(np.float32)
+    inputs = {"past_values": values, "past_observed_mask": mask}
+    if count("input_size"):
+        inputs["future_values"] = np.abs(noise(config.prediction_length, *many)).round() * 2
+    if times := count("num_time_features") + count("num_dynamic_real_features"):
+        inputs["past_time_features"] = noise(past, times)
+        inputs["future_time_features"] = noise(config.prediction_length, times)
+    elif count("input_size"):
+        inputs["past_time_features"] = noise(past, 0)
+        inputs["future_time_features"] = noise(config.prediction_length, 0)
+    if reals := count("num_static_real_features"):
+        inputs["static_real_features"] = noise(reals)
+    if kinds := count("num_static_categorical_features"):
+        drawn = [asked.random.integers(0, n, rows) for n in config.cardinality[:kinds]]
+        inputs["static_categorical_features"] = np.stack(drawn, -1)
+    return inputs
+
+
 def image(*names: str) -> Callable[[Asked], Sequence[Held]]:
     """One call over a batch of images of noise."""
 
@@ -313,6 +367,7 @@ DECODERS = frozenset(case.model_type for case in all_cases() if case.task == "ca
 }
 
 _HIDDEN = ("last_hidden_state", "pooler_output")
+_SCALED = ("loc", "scale", "static_features", "encoder_last_hidden_state")
 
 #: How each task is asked.
 DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
@@ -327,6 +382,8 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
     "multiple_choice": encoder("logits"),
     "table_question_answering": encoder("logits", "logits_aggregation"),
     "decision": decision,
+    "time_series_prediction": series("params", "prediction_outputs", *_SCALED),
+    "time_series_features": series("last_hidden_state", "trend", *_SCALED),
     "image_classification": image("logits"),
     "image_features": image(*_HIDDEN),
     "seq2seq_lm": seq2seq(text_source, "logits"),
