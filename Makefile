@@ -17,7 +17,7 @@ CPP_FORMATTED := $(filter %.cc %.h,$(CPP))
 # One thread a process: the tests run WORKERS processes side by side.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test lint format types cpp-test clean env
+.PHONY: demo test models lint format types cpp-test clean env
 
 demo: env
 	$(BIN)/python -m smelt.demo --chat "$$($(BIN)/python tests/models.py smollm2_gguf)" \
@@ -25,6 +25,11 @@ demo: env
 
 test: env
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS) tests
+
+# What the tests prove of each type, and the page that lists it.
+models: env
+	$(BIN)/python -m tests.proven
+	$(BIN)/python -m smelt.cli specs --markdown > docs/models.md
 
 lint: env
 	$(BIN)/ruff check .

@@ -152,6 +152,9 @@ def test_inspect_tells_what_was_quantized(checkpoint: Path, tmp_path: Path) -> N
 def test_specs_lists_architectures() -> None:
     found = {s["name"]: s for s in json.loads(call("specs", "--json").stdout)}
     assert "causal_lm" in found["llama"]["tasks"]
+    assert found["llama"]["level"] == "real weights"
+    assert found["gemma2"]["caches"] == ["full", "sliding"]
+    assert found["bert"]["targets"] == ["torch", "onnx", "edge"]
     assert "decoder" not in found
     assert "qwen2" in call("specs").stdout
 

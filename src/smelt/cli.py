@@ -331,17 +331,28 @@ def inspect(
 
 
 @app.command()
-def specs(as_json: Json = False) -> None:
-    """List the architectures that smelt knows, and the tasks of each."""
-    from smelt.listing import known_specs
+def specs(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As the page docs/models.md.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the architectures that smelt knows: tasks, state, targets, and what is proven."""
+    from smelt import listing
 
     with console.reported(as_json=as_json):
-        found = known_specs()
-        if as_json:
-            console.print_json(found)
+        found = listing.known_specs()
+        if markdown:
+            console.write(listing.markdown())
             return
-        rows = [[s["name"], ", ".join(s["tasks"]), s["title"]] for s in found]
-        console.table("", ["spec", "tasks", ""], rows)
+        if as_json:
+            console.print_json([spec.as_dict() for spec in found])
+            return
+        rows = [
+            [s.name, s.level, ", ".join(s.tasks), ", ".join(s.caches), s.reach, s.title]
+            for s in found
+        ]
+        console.table("", ["type", "proven", "tasks", "state", "targets", ""], rows)
 
 
 @app.callback(invoke_without_command=True)

@@ -31,6 +31,10 @@ REAL: dict[str, tuple[Callable[[], Path], Case]] = {
         models.smollm2_gguf,
         Case("llama", "causal_lm", "LlamaForCausalLM", "smollm2-gguf", {}, pads=(0,)),
     ),
+    "qwen2.5-coder-gguf": (
+        models.qwen_coder_gguf,
+        Case("qwen2", "causal_lm", "Qwen2ForCausalLM", "coder", {}, pads=(0,)),
+    ),
     "whisper-tiny": (
         models.whisper_tiny,
         Case("whisper", "speech_seq2seq", "WhisperForConditionalGeneration", "tiny", {}, pads=(0,)),

@@ -17,7 +17,11 @@ transformers = pytest.importorskip("transformers")
 
 Array = np.ndarray[Any, Any]
 
-MODELS: dict[str, Callable[[], Path]] = {"minilm": models.minilm, "rxnmapper": models.rxnmapper}
+#: The type of each model, and where it comes from.
+MODELS: dict[str, tuple[str, Callable[[], Path]]] = {
+    "minilm": ("bert", models.minilm),
+    "rxnmapper": ("albert", models.rxnmapper),
+}
 
 #: Of the largest absolute value.
 TOLERANCE = 1e-4
@@ -28,7 +32,7 @@ def expected(name: str) -> tuple[dict[str, Array], dict[str, Array]]:
     """A padded batch of random words, and what transformers makes of it."""
     import torch
 
-    model = transformers.AutoModel.from_pretrained(MODELS[name]()).eval()
+    model = transformers.AutoModel.from_pretrained(MODELS[name][1]()).eval()
     generator = np.random.default_rng(7)
     mask = (np.arange(23)[None] < np.array([[23], [9], [16]])).astype(np.int64)
     inputs = {
@@ -48,7 +52,7 @@ def test_hidden_states_are_those_of_transformers(
     name: str, column: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     try:
-        directory = MODELS[name]()
+        directory = MODELS[name][1]()
     except models.ModelUnavailable as reason:
         pytest.skip(str(reason))
     inputs, wanted = expected(name)
