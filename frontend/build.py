@@ -166,7 +166,8 @@ def _symbols(node: Tensor) -> set[str]:
 
 
 def _context(config: Mapping[str, Any]) -> int | None:
-    keys = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions", "seq_length")
+    learned = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions")
+    keys = (*learned, "seq_length", "model_max_length")
     key = next((k for k in keys if config.get(k) is not None), None)
     if key is None:
         return None

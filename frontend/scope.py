@@ -92,10 +92,15 @@ class Scope:
             stored = self._stored(full, fixed)
         return ops.param(name=stored, type=Type(fixed, self.dtype))  # type: ignore[no-any-return]
 
-    def has(self, name: str) -> bool | None:
-        """Is ``path.name`` in the checkpoint under any of its names? None when there is none."""
+    def has(self, name: str, shape: tuple[int, ...] | None = None) -> bool | None:
+        """Is ``path.name`` in the checkpoint under any of its names, and of that shape where one is
+        given? None when there is no checkpoint.
+        """
         full = f"{self.path}.{name}" if self.path else name
-        return None if self.shapes is None else any(c in self.shapes for c in self.candidates(full))
+        if self.shapes is None:
+            return None
+        found = [tuple(self.shapes[c]) for c in self.candidates(full) if c in self.shapes]
+        return bool(found) if shape is None else shape in found
 
     def _stored(self, name: str, shape: tuple[int, ...]) -> str:
         if self.shapes is None:

@@ -72,11 +72,13 @@ def given(e: Evaluator, name: str, otherwise: Any = None) -> Any:
 
 
 @layer
-def has(e: Evaluator, name: str, unknown: bool = False) -> bool:
-    """Whether the checkpoint has the parameter ``name`` here; ``unknown`` when there is no
-    checkpoint.
+def has(
+    e: Evaluator, name: str, unknown: bool = False, shape: tuple[int, ...] | None = None
+) -> bool:
+    """Whether the checkpoint has the parameter ``name`` here (and of that shape); ``unknown`` when
+    there is no checkpoint.
     """
-    found = e.scope.has(name)
+    found = e.scope.has(name, shape)
     return unknown if found is None else found
 
 
@@ -84,6 +86,22 @@ def has(e: Evaluator, name: str, unknown: bool = False) -> bool:
 def choose(e: Evaluator, value: Any, *cases: tuple[Any, Any], otherwise: Any) -> Any:
     """The second part of the case whose first part is the value, or ``otherwise``."""
     return next((result for wanted, result in cases if wanted == value), otherwise)
+
+
+@layer
+def text(e: Evaluator, value: int) -> str:
+    """A whole number as text, for a name that another part of the path decides."""
+    if not isinstance(value, int):
+        raise SpecError(f"cannot name anything {value!r}, wants a whole number")
+    return str(value)
+
+
+@layer
+def letters(e: Evaluator, value: str) -> tuple[str, ...]:
+    """The letters of a text, as a tuple: configs may write a kind of layer as one letter."""
+    if not isinstance(value, str) or len(value) > MAX_REPEAT:
+        raise SpecError(f"cannot take letters of {type(value).__name__}, wants a short text")
+    return tuple(value)
 
 
 @layer
