@@ -8,12 +8,12 @@ results.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from smelt.errors import SmeltError
 from smelt.ir.dims import Size, evaluate
-from smelt.ir.op import OPS
+from smelt.ir.ops import OPS
 from smelt.ir.program import Program, toposort
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import TupleType, Type
@@ -98,6 +98,29 @@ def _flops(node: Tensor) -> Size:
     if node.op.name in _REDUCES:
         return node.inputs[0].type.size
     return _types(node)[0].size
+
+
+def operations(name: str, result: Type, operands: Sequence[Type | None]) -> int:
+    """The operations of an op by name on fixed sizes, where only types are known.
+
+    An op without attributes, or with a count of its own; a name that is no op costs one operation
+    for each element of its result.
+    """
+    op = OPS.get(name)
+    if name in _FREE or name in _MOVES:
+        return 0
+    count = len(operands) if op is None or op.variadic else len(op.operand_names)
+    kinds = [*operands, *[None] * count][:count]
+    stand_ins = tuple(
+        None if kind is None else OPS["input"](name=f"operand{i}", type=kind)
+        for i, kind in enumerate(kinds)
+    )
+    if op is not None and op.flops is not None:
+        return evaluate(op.flops(result, *stand_ins), {})
+    if op is not None and op.is_composite:
+        return evaluate(_expanded_flops(op.node(stand_ins, {})), {})
+    first = operands[0] if operands else None
+    return evaluate(first.size if name in _REDUCES and first else result.size, {})
 
 
 def _expanded_flops(node: Tensor) -> Size:

@@ -37,7 +37,8 @@ class FuseGated:
         packer = _Packer(program, self.quant)
         with pattern("fuse_gated"):
             for node in program.nodes():
-                replacement = self._match(node, packer) if node.op.name == "mul" else None
+                with source(node.source):
+                    replacement = self._match(node, packer) if node.op.name == "mul" else None
                 if replacement is not None:
                     fired(node)
                     new[node] = replacement

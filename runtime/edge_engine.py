@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,28 @@ _UNSUPPORTED = 3
 _MEMORY = 4
 #: More rows than any call has.
 _EVERY = (1 << 62) - 1
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What an instruction read or wrote: its element and place as stored, its sizes, its bytes."""
+
+    element: str
+    storage: str
+    """arena, weight, state or input"""
+    dims: tuple[int, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction of a profiled call; an operand that is absent is None."""
+
+    source: str
+    op: str
+    seconds: float
+    results: tuple[Operand, ...]
+    operands: tuple[Operand | None, ...]
 
 
 class EdgeEngine:
@@ -84,14 +107,28 @@ class EdgeEngine:
         parts = [self._call(function, part) for part in self._chunks(spec, arrays, self._chunk)]
         return parts[-1]
 
-    def profile(self, function: str, inputs: Mapping[str, Array]) -> list[tuple[str, int, float]]:
-        """The layer, opcode and seconds of every instruction of one call of at most a chunk."""
+    @property
+    def chunk(self) -> int:
+        """Tokens that go in at once; 0 for a model without state, which takes all."""
+        return self._chunk
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute."""
+        return self._threads
+
+    def profile(self, function: str, inputs: Mapping[str, Array]) -> list[Step]:
+        """Every instruction of one call of at most a chunk, with logits of the last row."""
         spec = self.manifest.function(function)
         arrays = _arrays(spec, inputs)
         self._make_room(spec, arrays, 1)
         self._session.ask(1)
         with _told(function):
-            return list(self._session.profile(function, arrays))
+            steps = self._session.profile(function, arrays)
+        return [
+            Step(source, op, seconds, _operands(results), _operands(operands))
+            for source, op, seconds, results, operands in steps
+        ]
 
     def reset(self) -> None:
         """Forget all state."""
@@ -197,6 +234,11 @@ def measure(
         return dict(edge.Session.measure(model, threads, context or 0, list(limits.items())))
 
 
+def limits(threads: int) -> dict[str, float]:
+    """Bytes, int8 and f32 operations a second that this machine can do; 0 where not known."""
+    return dict(_module().limits(threads))
+
+
 def isa() -> str:
     """The instruction set that the kernels use on this machine."""
     return str(_module().isa())
@@ -234,6 +276,10 @@ class _told:
             raise ArtifactError(message, place=self._place) from None
         if isinstance(error, KeyError):
             raise SmeltError(f"`{error.args[0]}` is missing", place=self._place) from None
+
+
+def _operands(found: list[tuple[str, str, list[int], int] | None]) -> tuple[Any, ...]:
+    return tuple(o and Operand(o[0], o[1], tuple(o[2]), o[3]) for o in found)
 
 
 def _arrays(spec: FunctionSpec, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -23,6 +23,9 @@ app = typer.Typer(
     help="Compile Hugging Face checkpoints to torch, ONNX, TensorRT and edge artifacts.",
 )
 
+listed = typer.Typer(invoke_without_command=True)
+app.add_typer(listed, name="specs")
+
 Artifact = Annotated[Path, typer.Argument(metavar="OUT", help="A compiled artifact.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Threads = Annotated[int | None, typer.Option(help="Cores to use.")]
@@ -197,6 +200,9 @@ def bench(
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 128,
     new_tokens: Annotated[int, typer.Option(min=2, help="Tokens to generate.")] = 64,
     repeat: Annotated[int, typer.Option(min=1, help="Rounds; medians are shown.")] = 3,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Edge: time, bytes and FLOPs of each kind of layer.")
+    ] = False,
     context: Context = None,
     threads: Threads = None,
     device: Device = None,
@@ -208,6 +214,18 @@ def bench(
 
     with console.reported(as_json=as_json):
         options = _given(context=context, threads=threads, device=device)
+        if profile:
+            from smelt.profiling import profile as profiled
+            from smelt.profiling import show
+
+            found_profile = profiled(
+                artifact, prompt_tokens=prompt_tokens, repeat=repeat, **options
+            )
+            if as_json:
+                console.print_json(found_profile.to_dict())
+            else:
+                show(found_profile)
+            return
         with console.Bars(quiet=as_json) as bars:
             found = measure(
                 artifact,
@@ -330,8 +348,9 @@ def inspect(
             console.write("\n" + report["graph"])
 
 
-@app.command()
+@listed.callback()
 def specs(
+    context: typer.Context,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="As the page docs/models.md.")
     ] = False,
@@ -340,6 +359,8 @@ def specs(
     """List the architectures that smelt knows: tasks, state, targets, and what is proven."""
     from smelt import listing
 
+    if context.invoked_subcommand is not None:
+        return
     with console.reported(as_json=as_json):
         found = listing.known_specs()
         if markdown:
@@ -353,6 +374,24 @@ def specs(
             for s in found
         ]
         console.table("", ["type", "proven", "tasks", "state", "targets", ""], rows)
+
+
+@listed.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A spec.")],
+    config: Annotated[
+        Path | None, typer.Option(help="A tiny config.json, where the tests have no rows.")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A directory of real weights.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    word: Annotated[str | None, typer.Option("-k", help="Only rows named so.")] = None,
+) -> None:
+    """Compare a spec with transformers, and name the first layer that differs. In a clone only."""
+    from smelt.checking import check_spec
+
+    with console.reported(as_json=False):
+        code = check_spec(file, config=config, checkpoint=checkpoint, task=task, word=word)
+    raise typer.Exit(code)
 
 
 @app.callback(invoke_without_command=True)

@@ -258,6 +258,10 @@ const View& Session::Output(uint32_t function, uint32_t index) const {
   return f.views[model_->ports[f.record->first_output + index].tensor - f.record->first_tensor];
 }
 
+const Call& Session::CallAt(uint32_t function, uint32_t instruction) const {
+  return functions_[function]->calls[instruction];
+}
+
 void Session::Reset() {
   for (SlotState& slot : slots_) {
     slot.held = false;

@@ -74,6 +74,8 @@ class Session {
   Status Rewind(int64_t past);
   Status Reorder(const int64_t* rows, int64_t count);
   const SlotState& slot(uint32_t index) const { return slots_[index]; }
+  // An instruction as it ran last.
+  const Call& CallAt(uint32_t function, uint32_t instruction) const;
   Status ReadState(uint32_t slot, void* out, int64_t bytes) const;
   void set_profiler(Profiler profiler, void* context) {
     profiler_ = profiler, profile_context_ = context;

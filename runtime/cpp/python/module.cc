@@ -4,15 +4,14 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "core/session.h"
+#include "limits.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -218,20 +217,16 @@ struct Session {
     return found;
   }
 
-  // Seconds of every instruction of a call, as (source, opcode, seconds).
-  std::vector<std::tuple<std::string, int, double>> Profile(const std::string& name,
-                                                            const nb::dict& given) {
+  // Every instruction of a call: its source, op, seconds, results and operands.
+  nb::list Profile(const std::string& name, const nb::dict& given) {
     struct Log {
-      const smelt::Model* model;
-      std::vector<std::tuple<std::string, int, double>> rows;
-    } log{&session->model(), {}};
+      const smelt::Session* session;
+      std::vector<Step> steps;
+    } log{session.get(), {}};
     session->set_profiler(
         [](void* context, uint32_t function, uint32_t instruction, double seconds) {
           Log& into = *static_cast<Log*>(context);
-          const smelt::InstructionRecord& record =
-              into.model
-                  ->instructions[into.model->functions[function].first_instruction + instruction];
-          into.rows.emplace_back(into.model->Text(record.source), record.opcode, seconds);
+          into.steps.push_back(StepOf(*into.session, function, instruction, seconds));
         },
         &log);
     try {
@@ -241,7 +236,98 @@ struct Session {
       throw;
     }
     session->set_profiler(nullptr, nullptr);
-    return std::move(log.rows);
+    nb::list found;
+    for (const Step& step : log.steps) {
+      found.append(nb::make_tuple(step.source, step.op, step.seconds, Listed(step.results),
+                                  Listed(step.operands)));
+    }
+    return found;
+  }
+
+ private:
+  struct Operand {
+    const char* elem;
+    const char* storage;
+    std::vector<int64_t> dims;
+    int64_t bytes;
+  };
+  struct Step {
+    const char* source;
+    const char* op;
+    double seconds;
+    std::vector<Operand> results, operands;
+  };
+
+  static nb::list Listed(const std::vector<Operand>& operands) {
+    nb::list found;
+    for (const Operand& o : operands) {
+      if (o.elem) {
+        found.append(nb::make_tuple(o.elem, o.storage, o.dims, o.bytes));
+      } else {
+        found.append(nb::none());
+      }
+    }
+    return found;
+  }
+
+  static Step StepOf(const smelt::Session& session, uint32_t function, uint32_t instruction,
+                     double seconds) {
+    const smelt::Model& model = session.model();
+    const uint32_t index = model.functions[function].first_instruction + instruction;
+    const smelt::InstructionRecord& record = model.instructions[index];
+    const smelt::OpSpec* spec = smelt::FindOp(record.opcode);
+    const smelt::Call& call = session.CallAt(function, instruction);
+    Step step{model.Text(record.source), spec->name, seconds, {}, {}};
+    const uint32_t* ids = model.operands.data + record.first_operand;
+    for (int i = 0; i < record.outputs; ++i)
+      step.results.push_back(OperandOf(session, call.out[i], ids[i]));
+    for (int i = 0; i < record.inputs; ++i)
+      step.operands.push_back(OperandOf(session, call.in[i], ids[record.outputs + i]));
+    if (std::strcmp(spec->words, "s") == 0) {  // what is written to state is no operand
+      Operand written = step.operands[0];
+      int64_t count = 1;
+      for (int64_t size : written.dims) count *= size;
+      const smelt::SlotState& slot = call.Slot(0);
+      written.elem = smelt::ElemName(slot.elem());
+      written.storage = "state";
+      written.bytes = StateBytes(slot, count, written.dims.back());
+      step.results.push_back(written);
+    }
+    return step;
+  }
+
+  // int8 entries have one f32 scale for each row of a head.
+  static int64_t StateBytes(const smelt::SlotState& slot, int64_t count, int64_t width) {
+    const int64_t scales = slot.append() && slot.elem() == Elem::kI8 && width ? count / width : 0;
+    return count * smelt::ElemBytes(slot.elem()) + 4 * scales;
+  }
+
+  static Operand OperandOf(const smelt::Session& session, const smelt::View* view,
+                           uint32_t tensor) {
+    if (view == nullptr) return {nullptr, "", {}, 0};
+    static const char* const kStorages[] = {"arena", "weight", "state", "input"};
+    Operand found{smelt::ElemName(view->elem),
+                  kStorages[session.model().tensors[tensor].storage],
+                  {view->dims, view->dims + view->rank},
+                  0};
+    if (view->packed) {
+      static const char* const kNames[] = {"f32", "f16", "bf16", "int8", "int4"};
+      found.elem = kNames[static_cast<int>(view->packed->shape.format)];
+      found.bytes = view->packed_bytes * (view->rank == 3 ? view->dims[0] : 1);
+      return found;
+    }
+    int64_t count = 1;
+    for (int axis = 0; axis < view->rank; ++axis) {
+      const bool repeats = !view->contiguous && view->slot < 0 && view->strides[axis] == 0;
+      count *= repeats ? 1 : view->dims[axis];
+    }
+    found.bytes = count * smelt::ElemBytes(view->elem);
+    if (view->slot >= 0) {
+      const smelt::SlotState& slot = session.slot(static_cast<uint32_t>(view->slot));
+      found.elem = smelt::ElemName(slot.elem());
+      found.bytes = StateBytes(slot, count, view->last());
+    }
+    return found;
   }
 };
 
@@ -252,6 +338,21 @@ NB_MODULE(_edge, m) {
   m.def(
       "isa", [] { return smelt::IsaName(smelt::BestIsa()); },
       "The instruction set that kernels use.");
+  m.def(
+      "limits",
+      [](int threads) {
+        smelt::Limits found;
+        {
+          nb::gil_scoped_release release;
+          found = smelt::MeasureLimits(threads);
+        }
+        nb::dict limits;
+        limits["bytes"] = found.bytes;
+        limits["int8"] = found.int8;
+        limits["floats"] = found.floats;
+        return limits;
+      },
+      "threads"_a, "Bytes and operations a second that this machine can do at most.");
   nb::class_<Model>(m, "Model")
       .def_static("open", &Model::Open, "path"_a)
       .def("verify_checksums", &Model::VerifyChecksums, nb::call_guard<nb::gil_scoped_release>())
