@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,7 @@ def _leaf(
         case "input":
             return inputs[attrs["name"]]
         case "param" | "weight" if module.lazy is not None:
-            return _tensor(module.lazy.array(step.node), step.node.dtype, str(device))
+            return _borrowed(module.lazy.array(step.node), step.node.dtype, device)
         case "param":
             return _parameter(module, attrs["name"], step.node)
         case "weight":
@@ -257,13 +258,20 @@ def _home(module: Any, name: str) -> tuple[Any, str]:
 
 
 def _tensor(array: np.ndarray[Any, Any], dtype: DType, device: str) -> Any:
+    return _borrowed(np.array(array), dtype, device)
+
+
+def _borrowed(array: np.ndarray[Any, Any], dtype: DType, device: Any) -> Any:
+    """A tensor over the array's own memory, which may be a read-only map: for reading only."""
     import torch
 
-    if dtype is DType.BF16:
-        # numpy has no bfloat16 that torch knows; the bits are the same.
-        bits = torch.from_numpy(np.array(array).view(np.int16))
-        return bits.view(torch.bfloat16).to(device)
-    return torch.from_numpy(np.array(array)).to(device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        if dtype is DType.BF16:
+            # numpy has no bfloat16 that torch knows; the bits are the same.
+            bits = torch.from_numpy(np.ascontiguousarray(array).view(np.int16))
+            return bits.view(torch.bfloat16).to(device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 def _mentions_past(node: Node) -> bool:

@@ -29,6 +29,7 @@ class Checkpoint:
     generation: dict[str, Any]
     tokenizer_files: dict[str, Path | bytes]
     sources: tuple[Source, ...] = field(repr=False)
+    _newest: list[str] = field(default_factory=list, init=False, repr=False)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -36,7 +37,14 @@ class Checkpoint:
         return {name: source.tensors[name] for name, source in self._owner.items()}
 
     def read(self, name: str) -> Array:
-        """The values of one tensor, read-only and mapped where possible."""
+        """The values of one tensor, read-only and mapped where possible.
+
+        The pages of the tensor read before it may leave memory: models are read in turn.
+        """
+        while self._newest and self._newest[-1] != name:
+            self.release(self._newest.pop())
+        if not self._newest:
+            self._newest.append(name)
         return self._of(name).read(name)
 
     def stored(self, name: str) -> memoryview:

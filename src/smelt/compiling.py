@@ -10,6 +10,7 @@ from typing import Any
 
 from smelt.describe import companions, describe
 from smelt.errors import UnsupportedError
+from smelt.freed_memory import give_back
 from smelt.frontend.build import build
 from smelt.frontend.checkpoint import Checkpoint, open_checkpoint
 from smelt.golden import GOLDEN, pack
@@ -112,13 +113,19 @@ def compile(
         summary = quant_summary(optimized, settings.quant, receipts)
         manifest = manifest.model_copy(update={"quant": summary})
     with chosen.writer(request.out) as writer, TemporaryDirectory(prefix="smelt-") as kept:
-        weights = KeptWeights(optimized, checkpoint.read, Path(kept))
+        # Quantizing takes long, and both the artifact and its proof need the codes.
+        weights = (
+            KeptWeights(optimized, checkpoint.read, Path(kept))
+            if settings.quant is not None
+            else Weights(optimized, checkpoint.read)
+        )
         job = _Job(
             request, settings, chosen, checkpoint, original, optimized, weights, manifest, progress
         )
         writer.write(REPORT, report(optimized, receipts))
         sealed = chosen.emit(writer, optimized, weights, manifest, companions(checkpoint), progress)
         if request.verify:
+            give_back()
             certificate, golden = job.verify(writer.path)
             sealed = sealed.model_copy(update={"certificate": certificate})
             writer.write(GOLDEN, golden)
@@ -166,6 +173,7 @@ class _Job:
         golden = pack(probe, meaning, windows)
         if reason is not None:
             return Certificate(status="not_run", reason=reason, reference="none"), golden
+        give_back()
         engine: Engine = self.target.open(path)
         certificate = certify(
             engine,
