@@ -60,6 +60,10 @@ class Config:
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: object) -> bool:
+        """Whether config.json has the key, be it null."""
+        return key in self._values
+
     def keys(self) -> tuple[str, ...]:
         return tuple(self._values)
 

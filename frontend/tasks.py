@@ -94,12 +94,13 @@ _TRAJECTORY = (
 _SERIES = (
     _floats("past_values", "batch", "past_length", "series?"),
     _floats("past_observed_mask", "batch", "past_length", "series?"),
+    _floats("observed_mask", "batch", "past_length", "series?"),
     _floats("past_time_features", "batch", "past_length", "time_features"),
     _ints("static_categorical_features", "batch", "static_categories"),
     _floats("static_real_features", "batch", "static_reals"),
     _floats("future_values", "batch", "future", "series?"),
     _floats("future_time_features", "batch", "future", "time_features"),
-    _ints("past_values_padding", "batch", "padded_length"),
+    _ints("past_values_padding", "batch", "past_length"),
     _ints("freq", "batch", "1"),
 )
 _HIDDEN = ("last_hidden_state", "pooler_output")
@@ -169,7 +170,10 @@ _ALL = (
         *("time_series_features", _SERIES, ("last_hidden_state", "trend", *_SCALED)),
         *("Model",),
     ),
-    _single("time_series_classification", _SERIES, ("prediction_outputs",), "Classification"),
+    _single(
+        *("time_series_classification", _SERIES, ("prediction_logits", "prediction_outputs")),
+        *("ForClassification", "ForTimeSeriesClassification"),
+    ),
     _single("time_series_regression", _SERIES, ("regression_outputs",), "ForRegression"),
     _single(
         "feature_extraction",

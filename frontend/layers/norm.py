@@ -29,3 +29,17 @@ def layer_norm(
     scale = e.scope.param("weight", (x.shape[-1],)) if weight else None
     shift = e.scope.param("bias", (x.shape[-1],)) if bias else None
     return ops.layer_norm(x, scale, shift, eps=float(eps))  # type: ignore[no-any-return]
+
+
+@layer
+def batch_norm(e: Evaluator, x: Tensor, *, eps: float = 1e-5, axis: int = -1) -> Tensor:
+    """Shift and scale each channel (an axis of x) by what training saw of it: ``running_mean`` and
+    ``running_var``, then ``weight`` and ``bias``.
+    """
+    count = x.shape[axis]
+    names = ("running_mean", "running_var", "weight", "bias")
+    middle, spread, weight, bias = (e.scope.param(name, (count,)) for name in names)
+    factor = weight * ops.rsqrt(spread + float(eps))
+    shape = (count, *(1 for _ in range(x.type.rank - 1 - axis % x.type.rank)))
+    offset = ops.reshape(bias - middle * factor, shape=shape)
+    return x * ops.reshape(factor, shape=shape) + offset  # type: ignore[no-any-return]

@@ -54,6 +54,14 @@ def squeeze(e: Evaluator, x: Tensor, axis: int = -1) -> Tensor:
 
 
 @layer
+def stack(e: Evaluator, *xs: Tensor, axis: int = 0) -> Tensor:
+    """Tensors of one shape, one after another along a new axis."""
+    where = axis % (xs[0].type.rank + 1)
+    raised = (ops.reshape(x, shape=(*x.shape[:where], 1, *x.shape[where:])) for x in xs)
+    return ops.concat(*raised, axis=where)  # type: ignore[no-any-return]
+
+
+@layer
 def rows(e: Evaluator, x: Tensor) -> Tensor:
     """x as a table: all axes but the last are one."""
     if x.type.rank == 2:

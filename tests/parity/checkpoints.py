@@ -60,15 +60,24 @@ def _folder() -> Path:
 
 
 def randomize(model: Any) -> None:
-    """Give every parameter a value that a mistake would show in: norms and biases too."""
+    """Give all that is stored a value that a mistake would show in: norms, biases, buffers too."""
     import torch
 
     with torch.no_grad():
+        stored = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            if name in stored and buffer.is_floating_point():
+                buffer.add_(torch.rand_like(buffer) * NOISE)  # what was positive stays so
         for name, parameter in model.named_parameters():
-            if not parameter.requires_grad:
+            if not parameter.requires_grad and not name.endswith("bias"):
                 continue  # a table that is computed and that a checkpoint may lack
             if parameter.dim() >= 2 and not name.endswith("A_log"):
                 fan = parameter[0].numel() if parameter.dim() != 3 else parameter.shape[-1]
                 parameter.copy_(torch.randn_like(parameter) * GAIN * fan**-0.5)
             else:
                 parameter.add_(torch.randn_like(parameter) * NOISE)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_(torch.randn_like(buffer) * NOISE)
+            elif name.endswith("running_var"):
+                buffer.copy_(torch.rand_like(buffer) + 0.5)

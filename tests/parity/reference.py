@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import signature
@@ -41,9 +42,8 @@ QUERIES_MASKED = (
     "splinter",
     "modernbert",
     "longt5",
-    "led",
-    "pegasus_x",
     "bigbird_pegasus",
+    "t5gemma",
 )
 
 #: What else an encoder reads when its config counts it: the input, and its sizes for each token.
@@ -216,13 +216,27 @@ def decision(asked: Asked) -> Sequence[Held]:
     return ()
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Let draws of n of n numbers be each of them once: Informer samples keys at random."""
+    import torch
+
+    draw = torch.randint
+    torch.randint = lambda low, high, size, **options: torch.arange(low, high)[: size[0]]
+    try:
+        yield
+    finally:
+        torch.randint = draw
+
+
 def series(*names: str) -> Callable[[Asked], Sequence[Held]]:
     """One call over numbers in time, some of them not observed, with a known future."""
 
     def drive(asked: Asked) -> Sequence[Held]:
         inputs = series_inputs(asked)
         taken = signature(asked.model.forward).parameters
-        result = asked.run(**{k: v for k, v in inputs.items() if k in taken})
+        with undrawn():
+            result = asked.run(**{k: v for k, v in inputs.items() if k in taken})
         outputs: dict[str, Array] = {}
         for name in names:
             value = result.get(name)
@@ -231,7 +245,8 @@ def series(*names: str) -> Callable[[Asked], Sequence[Held]]:
                 outputs[name] = (
                     _array(value) if parts is None else np.stack([_array(p) for p in parts])
                 )
-        asked.steps.append(Step("main", inputs, outputs))
+        given = {name: value for name, value in inputs.items() if name in taken and value.size}
+        asked.steps.append(Step("main", given, outputs))
         return ()
 
     return drive
@@ -253,7 +268,7 @@ def series_inputs(asked: Asked) -> dict[str, Array]:
     many = (width,) if width > 1 or not count("input_size") else ()
     values = noise(past, *many) * 3 + 5
     mask = (asked.random.random(values.shape) < 0.8).astype(np.float32)
-    inputs = {"past_values": values, "past_observed_mask": mask}
+    inputs = {"past_values": values, "past_observed_mask": mask, "observed_mask": mask}
     if count("input_size"):
         inputs["future_values"] = np.abs(noise(config.prediction_length, *many)).round() * 2
     if times := count("num_time_features") + count("num_dynamic_real_features"):
@@ -383,6 +398,8 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
     "table_question_answering": encoder("logits", "logits_aggregation"),
     "decision": decision,
     "time_series_prediction": series("params", "prediction_outputs", *_SCALED),
+    "time_series_classification": series("prediction_logits", "prediction_outputs"),
+    "time_series_regression": series("regression_outputs"),
     "time_series_features": series("last_hidden_state", "trend", *_SCALED),
     "image_classification": image("logits"),
     "image_features": image(*_HIDDEN),

@@ -10,6 +10,20 @@ from smelt.frontend.build import build
 from smelt.frontend.checkpoint.dialect import normalise
 from tests.parity.case import all_cases
 
+#: Tourist months, as the first models of time series were published for.
+MONTHS: dict[str, Any] = {
+    "prediction_length": 24,
+    "context_length": 48,
+    "lags_sequence": [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 24, 25, 35, 36, 37],
+    "num_time_features": 2,
+    "num_static_categorical_features": 1,
+    "cardinality": [366],
+    "embedding_dimension": [2],
+    "encoder_layers": 4,
+    "decoder_layers": 4,
+    "d_model": 32,
+}
+
 #: Published sizes by model type: keyword arguments of the config class, where its defaults are not.
 SIZES: dict[str, dict[str, Any]] = {
     "llama": {
@@ -47,6 +61,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "glm4_moe": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128},
     "deepseek_v2": {"num_experts_per_tok": 6},
+    "dbrx": {"attn_config": {"rope_theta": 500000.0, "kv_n_heads": 8, "clip_qkv": 8}},
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "gpt2": {},
     "mamba": {},
@@ -56,6 +71,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "xmod": {"languages": ["en_XX", "de_DE"], "default_language": "de_DE"},
     "t5": {"d_model": 768, "num_layers": 12, "num_heads": 12, "feed_forward_proj": "gated-gelu"},
     "whisper": {},
+    "time_series_transformer": MONTHS,
+    "informer": MONTHS,
+    "autoformer": MONTHS,
     "vit": {},
 }
 
@@ -73,19 +91,28 @@ DECODER = {
 def test_names_and_shapes_are_those_of_transformers(
     model_type: str, task: str, architecture: str
 ) -> None:
+    import transformers
+
+    kind = getattr(transformers, architecture)
+    config = kind.config_class(**SIZES.get(model_type, {}), **DECODER.get((model_type, task), {}))
+    said, shapes = saved_shapes(architecture, config)
+    # The build itself refuses a name that is missing, of another shape, or never read.
+    program = build(normalise(said, "config.json"), task=task, shapes=shapes)
+    assert program.parameters()
+
+
+def saved_shapes(
+    architecture: str, config: Any
+) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    """What a model of transformers would save: its config, and its tensors' names and shapes."""
     import torch
     import transformers
     from transformers.core_model_loading import revert_weight_conversion
 
-    kind = getattr(transformers, architecture)
-    config = kind.config_class(**SIZES.get(model_type, {}), **DECODER.get((model_type, task), {}))
     with torch.device("meta"):
-        model = kind(config)
+        model = getattr(transformers, architecture)(config)
     state = revert_weight_conversion(model, model.state_dict())
     for target, source in model.all_tied_weights_keys.items():
         if source in state:
             state.pop(target, None)
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    # The build itself refuses a name that is missing, of another shape, or never read.
-    program = build(normalise(config.to_dict(), "config.json"), task=task, shapes=shapes)
-    assert program.parameters()
+    return config.to_dict(), {name: tuple(tensor.shape) for name, tensor in state.items()}
