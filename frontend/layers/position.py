@@ -50,12 +50,15 @@ def rope(
     width: int | None = None,
     interleaved: bool = False,
     table: tuple[Tensor, Tensor] | None = None,
+    scale: float | None = None,
+    steady: bool = False,
 ) -> Tensor:
     """Rotate the first ``width`` channels of x [batch, heads, seq, dim].
 
     ``parameters`` is config's rope_parameters (with any scaling); ``theta`` is the base and
     ``share`` the rotated part of all channels when they give none. Positions default to the task's
-    own; the width to that share.
+    own; the width to that share. ``scale`` replaces the scaling's own factor; ``steady``: every
+    text is turned as a short one is.
     """
     if table is not None:
         return ops.rope(x, *table, interleaved=interleaved)  # type: ignore[no-any-return]
@@ -69,8 +72,10 @@ def rope(
         raise SpecError(f"rope over {dim} channels, wants an even number")
     positions = positions if positions is not None else position_ids(e, x.shape[2])
     length = e.config.get("max_position_embeddings")
-    turn = rotation(plain, dim=dim, length=length, positions=positions)
-    cos, sin = ops.rope_table(positions, turn.frequencies, scale=turn.scale)
+    measured = ops.full(shape=(1, 1), value=0, dtype=DType.I64) if steady else positions
+    turn = rotation(plain, dim=dim, length=length, positions=measured)
+    loud = turn.scale if scale is None else scale
+    cos, sin = ops.rope_table(positions, turn.frequencies, scale=loud)
     return ops.rope(x, cos, sin, interleaved=interleaved)  # type: ignore[no-any-return]
 
 
