@@ -118,12 +118,87 @@ FSMT = table(
     },
 )
 
+NLLB_MOE = table(
+    "nllb-moe",
+    {"seq2seq_lm": "NllbMoeForConditionalGeneration", "seq2seq_features": "NllbMoeModel"},
+    {**BASE, "num_experts": 5, "encoder_sparse_step": 2, "decoder_sparse_step": 2},
+    {
+        "plain": PAIR,
+        "every-layer": {
+            **PAIR,
+            "tasks": ("seq2seq_lm",),
+            "encoder_sparse_step": 1,
+            "decoder_sparse_step": 1,
+            "decoder_layers": 3,
+            "router_bias": True,
+            "router_ignore_padding_tokens": True,
+            "moe_token_dropout": 0.0,
+            "scale_embedding": False,
+            "pads": (0, 6, 1),
+        },
+        "dense-source": {
+            "tasks": ("seq2seq_lm",),
+            "encoder_sparse_step": 0,
+            "activation_function": "gelu",
+            "tie_word_embeddings": False,
+        },
+    },
+)
+
+PROPHETNET = table(
+    "prophetnet",
+    {
+        "seq2seq_lm": "ProphetNetForConditionalGeneration",
+        "seq2seq_features": "ProphetNetModel",
+        "causal_lm": "ProphetNetForCausalLM",
+    },
+    {
+        "hidden_size": 42,
+        "num_encoder_layers": 2,
+        "num_decoder_layers": 2,
+        "num_encoder_attention_heads": 3,
+        "num_decoder_attention_heads": 3,
+        "encoder_ffn_dim": 55,
+        "decoder_ffn_dim": 51,
+        "max_position_embeddings": 64,
+        "num_buckets": 8,
+        "relative_max_distance": 20,
+        "vocab_size": 99,
+    },
+    {
+        "plain": PAIR,
+        "four-streams": {
+            "tasks": ("seq2seq_lm",),
+            "ngram": 4,
+            "num_encoder_attention_heads": 7,
+            "num_decoder_attention_heads": 2,
+            "num_encoder_layers": 1,
+            "num_decoder_layers": 1,
+            "num_buckets": 13,
+            "relative_max_distance": 50,
+            "activation_function": "relu",
+            "tie_word_embeddings": False,
+            "pads": (0, 6, 1),
+        },
+        "alone": ALONE,
+        "alone-odd": {
+            **ALONE,
+            "num_decoder_attention_heads": 7,
+            "ngram": 1,
+            "add_cross_attention": False,
+            "pads": (0, 0),
+        },
+    },
+)
+
 CASES = [
     *kin("bart", "Bart", *ALL),
     *kin("mbart", "MBart", *ALL),
     *kin("pegasus", "Pegasus", "causal_lm"),
     *MARIAN,
     *FSMT,
+    *NLLB_MOE,
+    *PROPHETNET,
     *kin("m2m_100", "M2M100"),
     *kin("blenderbot", "Blenderbot", "causal_lm"),
     *kin("blenderbot-small", "BlenderbotSmall", "causal_lm"),
