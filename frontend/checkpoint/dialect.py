@@ -52,6 +52,7 @@ ROPE_SPELLINGS: dict[str, tuple[str, str]] = {
 #: Old names of rope types; phi3's first files called longrope by two other names.
 ROPE_TYPES = {"su": "longrope", "mrope": "default"}
 PHI3 = frozenset({"phi3", "phi4_multimodal"})
+NO_WORD = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
 STRETCHED = frozenset({"llama3", "yarn", "longrope"})
 
 
@@ -60,7 +61,7 @@ def normalise(config: Mapping[str, Any], place: str, depth: int = 0) -> dict[str
     if depth > DEPTH_LIMIT:
         raise CheckpointError(f"the config is nested deeper than {DEPTH_LIMIT}", place=place)
     found = {
-        key: normalise(value, f"{place}: {key}", depth + 1) if nested(key, value) else value
+        key: normalise(value, f"{place}: {key}", depth + 1) if nested(key, value) else plain(value)
         for key, value in deepcopy(dict(config)).items()
     }
     if "torch_dtype" in found:
@@ -80,6 +81,17 @@ def normalise(config: Mapping[str, Any], place: str, depth: int = 0) -> dict[str
 def nested(key: str, value: Any) -> bool:
     """Whether a value is the config of a part of the model."""
     return isinstance(value, dict) and (key.endswith("_config") or key in ("encoder", "decoder"))
+
+
+def plain(value: Any) -> Any:
+    """A value; one that JSON has no word for, which transformers 5 writes as an object, or a list
+    that holds one, with the number itself.
+    """
+    if isinstance(value, list):
+        return [item if isinstance(item, list) else plain(item) for item in value]
+    if isinstance(value, dict) and value.keys() == {"__float__"}:
+        return NO_WORD.get(str(value["__float__"]), value)
+    return value
 
 
 def spellings(config: Mapping[str, Any]) -> tuple[str, ...]:
