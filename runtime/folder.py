@@ -17,6 +17,7 @@ from typing import Literal
 
 from smelt.errors import ArtifactError
 from smelt.runtime.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from smelt.runtime.weight_index import damaged_weight
 
 MANIFEST = "manifest.json"
 HASHED_AT_OPEN = 64 << 20  # smaller files (graphs, tokenizers) are hashed at each open
@@ -197,6 +198,13 @@ def _check(path: Path, entry: FileEntry, *, hashed: bool) -> None:
     if hashed or (size <= HASHED_AT_OPEN and path.suffix not in WEIGHTS):
         found = sha256_file(path)
         if found != entry.sha256:
+            weight = damaged_weight(path.parent) if path.suffix in WEIGHTS else None
+            if weight is not None:
+                raise ArtifactError(
+                    f"weight `{weight}` is damaged: its checksum does not fit",
+                    place=str(path),
+                    hint="copy or compile the artifact again",
+                )
             raise ArtifactError(
                 f"file has sha256 {found[:16]}…, manifest says {entry.sha256[:16]}…",
                 place=str(path),

@@ -9,11 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import smelt
 from smelt.errors import ArtifactError, ParityError
 from smelt.golden import GOLDEN, recheck
+from smelt.runtime.artifact import open_artifact
+from smelt.runtime.edge_format import HEADER, SEGMENT, SEGMENTS
+from smelt.runtime.weight_index import INDEX
+from smelt.verifying import verify_artifact
 from tests import tiny
 
 
@@ -32,6 +37,40 @@ def check_again(path: Path) -> float:
     session = smelt.open(path)
     stored = (path / GOLDEN).read_bytes()
     return recheck(session.engine, session.manifest, stored, progress=lambda what: None)
+
+
+@pytest.mark.parametrize("weight", ["model.layers.1.mlp.down_proj", "model.norm.weight"])
+@pytest.mark.parametrize(
+    "target", [("torch", None), ("onnx", "ort"), ("onnx", "standard"), ("edge", None)]
+)
+def test_one_flipped_byte_names_its_weight(
+    target: tuple[str, str | None], weight: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    smelt.compile(checkpoint, target=target[0], dialect=target[1], out=out)
+    file, offset = place_of(out, weight)
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        byte = opened.read(1)[0]
+        opened.seek(offset)
+        opened.write(bytes([byte ^ 0x40]))
+    with pytest.raises((ParityError, ArtifactError)) as found:
+        verify_artifact(out)
+    assert weight in f"{found.value.message} {found.value.place} {found.value.hint}"
+
+
+def place_of(out: Path, weight: str) -> tuple[Path, int]:
+    """The file that holds a weight, and the offset of the highest byte of its first number."""
+    if out.is_file():
+        artifact = open_artifact(out)
+        names = [name for name, _ in artifact.weights()]
+        (index,) = (i for i, name in enumerate(names) if weight in name)
+        head = np.fromfile(out, SEGMENT, len(SEGMENTS), offset=HEADER.itemsize)
+        start = int(head[SEGMENTS.index("weight_data")]["offset"])
+        return out, start + int(artifact.table("weights")[index]["offset"]) + 3
+    index = json.loads((out / INDEX).read_text())
+    (span,) = (span for span in index["weights"] if weight in span["name"])
+    return out / index["file"], span["offset"] + 3
 
 
 def edit(artifact: Path, name: str, change: Callable[[str], str]) -> None:

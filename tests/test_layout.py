@@ -34,6 +34,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
             "smelt.runtime.manifest",
             "smelt.runtime.engine",
             "smelt.runtime.folder",
+            "smelt.runtime.weight_index",
             "smelt.runtime.artifact",
             "smelt.runtime.edge_format",
             # docs/adr/0008

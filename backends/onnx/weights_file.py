@@ -11,6 +11,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from smelt.runtime.weight_index import WeightIndex
+
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 64
 
@@ -44,6 +46,7 @@ class WeightsFile:
         self.bytes = 0
         self._tensors: dict[str, Any] = {}
         self._file: IO[bytes] | None = None
+        self._index = WeightIndex(path.name)
 
     def __enter__(self) -> WeightsFile:
         self._file = self.path.open("wb")
@@ -57,6 +60,8 @@ class WeightsFile:
     ) -> None:
         assert self._file is not None
         self._file.close()
+        if kind is None:
+            self._index.write(self.path.parent)
 
     def add(self, name: str, make: Callable[[], Stored]) -> Any:
         """The external tensor of that name; ``make`` gives its content the first time."""
@@ -79,7 +84,9 @@ class WeightsFile:
         offset = self.bytes + padding
         data = np.ascontiguousarray(stored.data)
         if data.size:
-            self._file.write(data.reshape(-1).view(np.uint8).data)
+            view = data.reshape(-1).view(np.uint8).data
+            self._index.add(name, offset, view)
+            self._file.write(view)
         self.bytes = offset + data.nbytes
         self._progress(name, data.nbytes)
         return self._tensor(name, offset, data.nbytes, stored.dtype, stored.shape)

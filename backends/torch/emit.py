@@ -17,6 +17,7 @@ from smelt.ir.program import Program
 from smelt.ir.rewrite import rewrite_program
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
+from smelt.runtime.weight_index import WeightIndex
 
 PROGRAM = "program.ir"
 WEIGHTS = "weights.safetensors"
@@ -119,8 +120,8 @@ def _write_safetensors(
     # header and the bytes, so it is written here one tensor at a time.
     header: dict[str, Any] = {}
     end = 0
-    for name, leaf, index in tensors:
-        shape = leaf.shape if index is None else leaf.shape[1:]
+    for name, leaf, expert in tensors:
+        shape = leaf.shape if expert is None else leaf.shape[1:]
         size = int(np.prod([int(s) for s in shape if isinstance(s, int)])) * leaf.dtype.bytes
         header[name] = {
             "dtype": _NAMES[leaf.dtype],
@@ -131,12 +132,16 @@ def _write_safetensors(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     newest: tuple[Tensor, Array] | None = None
+    index = WeightIndex(path.name)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for name, leaf, index in tensors:
+        for name, leaf, expert in tensors:
             if newest is None or newest[0] is not leaf:
                 newest = (leaf, weights.array(leaf))
-            array = newest[1] if index is None else newest[1][index]
-            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            array = newest[1] if expert is None else newest[1][expert]
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            index.add(name, file.tell(), data)
+            file.write(data)
             progress(name, array.nbytes)
+    index.write(path.parent)
     return end

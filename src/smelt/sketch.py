@@ -22,7 +22,8 @@ def sketch(array: Array) -> Array:
     """[.., n] → f32 [.., 4] when n is large, then every k-th element when there are too many."""
     values = np.asarray(array, np.float32)
     if values.ndim and values.shape[-1] > 2 * WIDTH:
-        values = (values.astype(np.float64) @ _signs(values.shape[-1])).astype(np.float32)
+        with np.errstate(over="ignore"):  # a damaged weight may give values beyond f32
+            values = (values.astype(np.float64) @ _signs(values.shape[-1])).astype(np.float32)
     flat = values.reshape(-1)
     return flat[:: max(1, -(-flat.size // MOST))].copy()
 

@@ -47,6 +47,9 @@ TOLERANCES = {
     ),
 }
 
+#: What every certificate compares with.
+REFERENCE = "fp32 eager, unoptimized graph"
+
 #: Most nats that quantization may cost on average, by its bits.
 KL_LIMITS = {8: 0.05, 4: 1.0}
 
@@ -113,18 +116,18 @@ def certify(
     coarsest rounding that the artifact does. original and bits:
     for a quantized artifact. The certificate may say "failed"; see ``require``.
     """
-    tolerance, why = TOLERANCES[rounding]
+    tolerance = tolerance_of(rounding)
     results, state = run_steps(engine, probe, progress)
     checks: list[OutputCheck] = []
     logits: list[tuple[Array, Array]] = []
     for call, outputs in results:
         for output, actual, wanted in pair(outputs, call, meaning.outputs[call.function]):
-            checks.append(_output(call, output, actual, wanted, tolerance))
+            checks.append(_output(call, output, actual, wanted, tolerance.value))
         if original is not None and "logits" in outputs and outputs["logits"].ndim == 3:
             pairs = pair(outputs, call, original.outputs[call.function])
             logits += [(a, w) for n, a, w in pairs if n == "logits"]
     slots = [
-        _slot(slot, probe.decode, state.get(slot), wanted, tolerance, windows.get(slot))
+        _slot(slot, probe.decode, state.get(slot), wanted, tolerance.value, windows.get(slot))
         for slot, wanted in meaning.state.items()
     ]
     distribution = _distribution(logits, probe, bits) if logits and bits else None
@@ -132,15 +135,21 @@ def certify(
     passed = passed and (distribution is None or distribution.passed)
     return Certificate(
         status="passed" if passed else "failed",
-        reference="fp32 eager, unoptimized graph" + (" with the same codes" if bits else ""),
+        reference=REFERENCE + (" with the same codes" if bits else ""),
         engine=name,
         inputs=(Inputs(seed=SEED, prefill=probe.prefill, decode_steps=probe.decode, text=text),),
-        tolerances=(Tolerance(name=rounding, value=tolerance, derived=why),),
+        tolerances=(tolerance,),
         outputs=tuple(checks),
         slots=tuple(slots),
         distribution=distribution,
         divergence=_divergence(checks, slots),
     )
+
+
+def tolerance_of(rounding: str) -> Tolerance:
+    """The tolerance for a key of ``TOLERANCES``."""
+    value, why = TOLERANCES[rounding]
+    return Tolerance(name=rounding, value=value, derived=why)
 
 
 def require(certificate: Certificate) -> None:

@@ -33,7 +33,7 @@ def verify_artifact(
         )
     except ParityError as error:
         if damage is not None:
-            error.hint = f"a file is damaged: {damage.place}: {damage.message}"
+            error.hint = f"{damage.message}, in {damage.place}: compile it again"
         raise
     if damage is not None:
         raise damage
