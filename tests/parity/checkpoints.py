@@ -20,6 +20,9 @@ NOISE = 0.3
 #: of ALiBi twice.
 ATTENTION = {"falcon": "sdpa"}
 
+#: Buffers that must agree with one another: lightning attention keeps powers of its rates.
+BOUND = ("slope_rate", "query_decay", "key_decay", "diagonal_decay")
+
 
 @dataclass(frozen=True)
 class Made:
@@ -66,7 +69,8 @@ def randomize(model: Any) -> None:
     with torch.no_grad():
         stored = model.state_dict().keys()
         for name, buffer in model.named_buffers():
-            if name in stored and buffer.is_floating_point():
+            is_free = name in stored and not name.endswith(BOUND)
+            if is_free and buffer.is_floating_point():
                 buffer.add_(torch.rand_like(buffer) * NOISE)  # what was positive stays so
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad and not name.endswith("bias"):
