@@ -163,8 +163,9 @@ _ALL = (
         *(("state_preds", "action_preds", "return_preds", "last_hidden_state"), "Model"),
     ),
     _single(
-        *("time_series_prediction", _SERIES, ("params", "prediction_outputs", *_SCALED)),
-        *("ForPrediction",),
+        *("time_series_prediction", _SERIES),
+        ("params", "prediction_outputs", "mean_predictions", "full_predictions", *_SCALED),
+        "ForPrediction",
     ),
     _single(
         *("time_series_features", _SERIES, ("last_hidden_state", "trend", *_SCALED)),

@@ -44,7 +44,7 @@ class Session:
         """Call a function on arrays; state goes on from the call before until ``reset``.
 
         An `attention_mask` that is left out is all ones, `position_ids` count the mask,
-        `token_type_ids` are zeros.
+        `token_type_ids` are zeros; of a time series every value is observed.
         """
         self._turn += 1
         self._held = []
@@ -242,8 +242,19 @@ class Generation(Iterator[Piece]):
         return self.wait().completions[0]
 
 
+#: Of a time series: what each value is taken for where nothing is said.
+_OF_VALUES = {"past_observed_mask": 1.0, "observed_mask": 1.0, "past_values_padding": 0}
+
+
 def _with_defaults(arrays: Mapping[str, object], wanted: set[str], past: int) -> dict[str, object]:
     filled = dict(arrays)
+    if "past_values" in filled:
+        values = np.shape(np.asarray(filled["past_values"]))
+        for name in wanted & _OF_VALUES.keys():
+            kind = np.float32 if isinstance(_OF_VALUES[name], float) else np.int64
+            filled.setdefault(name, np.full(values, _OF_VALUES[name], kind))
+        if "freq" in wanted:
+            filled.setdefault("freq", np.zeros((values[0], 1), np.int64))
     ids = filled.get("input_ids")
     if ids is None:
         return filled

@@ -118,7 +118,7 @@ def reference(case: Case) -> Reference:
     """What transformers says about a case."""
     made = make(case)
     asked = Asked(case, made.model, np.random.default_rng(made.seed))
-    held = DRIVERS[case.task](asked)
+    held = OWN_DRIVERS.get((case.model_type, case.task), DRIVERS[case.task])(asked)
     return Reference(made.directory, tuple(asked.steps), tuple(held))
 
 
@@ -247,6 +247,30 @@ def series(*names: str) -> Callable[[Asked], Sequence[Held]]:
                 )
         given = {name: value for name, value in inputs.items() if name in taken and value.size}
         asked.steps.append(Step("main", given, outputs))
+        return ()
+
+    return drive
+
+
+def patches(*names: str) -> Callable[[Asked], Sequence[Held]]:
+    """One call over series of unequal lengths, as TimesFM prepares them: padded in front."""
+
+    def drive(asked: Asked) -> Sequence[Held]:
+        config, rows = asked.config, len(asked.case.pads)
+        length = config.context_length
+        values = asked.random.standard_normal((rows, length)).astype(np.float32) * 3 + 5
+        padding = (np.arange(length) < np.array(asked.case.pads)[:, None]).astype(np.int64)
+        values = values * (1 - padding).astype(np.float32)
+        freq = asked.random.integers(0, config.freq_size, (rows, 1))
+        inputs = {"past_values": values, "past_values_padding": padding, "freq": freq}
+        if "past_values_padding" in signature(asked.model.forward).parameters:
+            result = asked.run(**inputs)
+        else:
+            known = [_tensor(row[n:]) for row, n in zip(values, asked.case.pads, strict=True)]
+            result = asked.run(past_values=known, freq=[int(f) for f in freq[:, 0]])
+        outputs = {n: _array(result[n]) for n in names if result.get(n) is not None}
+        real = padding.reshape(rows, -1, config.patch_length).min(-1) == 0
+        asked.steps.append(Step("main", inputs, outputs, real))
         return ()
 
     return drive
@@ -397,7 +421,9 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
     "multiple_choice": encoder("logits"),
     "table_question_answering": encoder("logits", "logits_aggregation"),
     "decision": decision,
-    "time_series_prediction": series("params", "prediction_outputs", *_SCALED),
+    "time_series_prediction": series(
+        *("params", "prediction_outputs", "mean_predictions", "full_predictions", *_SCALED)
+    ),
     "time_series_classification": series("prediction_logits", "prediction_outputs"),
     "time_series_regression": series("regression_outputs"),
     "time_series_features": series("last_hidden_state", "trend", *_SCALED),
@@ -408,6 +434,12 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
     "speech_seq2seq": seq2seq(speech_source, "logits"),
     "speech_features": seq2seq(speech_source, "last_hidden_state"),
     "audio_classification": speech("logits"),
+}
+
+#: Types that are asked otherwise.
+OWN_DRIVERS: dict[tuple[str, str], Callable[[Asked], Sequence[Held]]] = {
+    ("timesfm", "time_series_prediction"): patches("mean_predictions", "full_predictions"),
+    ("timesfm", "time_series_features"): patches("last_hidden_state", "loc", "scale"),
 }
 
 

@@ -176,4 +176,27 @@ CASES = [
             },
         },
     ),
+    *table(
+        "timesfm",
+        {
+            "time_series_prediction": "TimesFmModelForPrediction",
+            "time_series_features": "TimesFmModel",
+        },
+        {
+            "hidden_size": 24,
+            "intermediate_size": 20,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 3,
+            "head_dim": 10,
+            "patch_length": 4,
+            "context_length": 28,
+            "horizon_length": 5,
+            "freq_size": 4,
+            "quantiles": [0.1, 0.5, 0.8],
+        },
+        {
+            "plain": {"pads": (9, 0, 4)},
+            "placed": {"use_positional_embedding": True, "patch_length": 7, "pads": (12, 3)},
+        },
+    ),
 ]
