@@ -379,6 +379,9 @@ def specs(
 @listed.command()
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A spec.")],
+    model_type: Annotated[
+        str | None, typer.Option("--type", help="Whose rows, if not the file name's.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A tiny config.json, where the tests have no rows.")
     ] = None,
@@ -390,7 +393,8 @@ def check(
     from smelt.checking import check_spec
 
     with console.reported(as_json=False):
-        code = check_spec(file, config=config, checkpoint=checkpoint, task=task, word=word)
+        options = {"type": model_type, "config": config, "checkpoint": checkpoint}
+        code = check_spec(file, **options, task=task, word=word)
     raise typer.Exit(code)
 
 
