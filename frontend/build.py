@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from smelt.errors import CheckpointError, SmeltError, SpecError, UnsupportedError
+from smelt.errors import CheckpointError, SmeltError, SpecError
 from smelt.frontend.config import Config
 from smelt.frontend.scope import Scope, Shapes
 from smelt.frontend.spec.evaluate import Evaluator
@@ -60,7 +60,7 @@ def build(
     entries = [c.entry for t in TASKS.values() for c in t.functions]
     considered = keys_named(evaluator.definitions, entries)
     required = evaluator.value("requires", ())
-    _check_required(view, required, chosen.name)
+    view.refuse_other(required, chosen.name)
     harmless = (*evaluator.value("ignores", ()), *(key for key, *_ in required))
     view.refuse_unread(model_type, (*considered, *harmless))
     longest = context or _context(config)
@@ -74,22 +74,6 @@ def build(
     if shapes is not None:
         _refuse_unread(program, evaluator, config)
     return program
-
-
-def _check_required(config: Config, required: tuple[tuple[Any, ...], ...], task: str) -> None:
-    """UnsupportedError for a key whose value is not the one that the spec is written for.
-
-    A third part names the task that needs the value; there a missing key is no excuse.
-    """
-    for key, wanted, *tasks in required:
-        value = config.get(key)
-        if tasks and task not in tasks:
-            continue
-        if value != wanted and (tasks or value is not None):
-            raise UnsupportedError(
-                f"config key `{key}` is {value!r}, the spec supports {wanted!r}",
-                place="config.json",
-            )
 
 
 def choose_task(
@@ -141,7 +125,7 @@ def _function(evaluator: Evaluator, contract: Contract) -> Function:
 
 
 def _settled(contract: Contract, evaluator: Evaluator) -> Contract:
-    """The contract without the axes that this spec's inputs lack."""
+    """The contract without the inputs and axes that this spec lacks."""
 
     def has(size: str) -> bool:
         return not size.endswith("?") or evaluator.value(size[:-1]) is not None
@@ -149,6 +133,7 @@ def _settled(contract: Contract, evaluator: Evaluator) -> Contract:
     ports = (
         replace(port, sizes=tuple(size.rstrip("?") for size in port.sizes if has(size)))
         for port in contract.inputs
+        if not port.only or evaluator.value(port.only) is not None
     )
     return replace(contract, inputs=tuple(ports))
 
@@ -181,7 +166,7 @@ def _refuse_unread(program: Program, evaluator: Evaluator, config: Mapping[str, 
     """CheckpointError for tensors that neither this task nor another task of the spec reads."""
     scope = evaluator.scope
     assert scope.shapes is not None
-    patterns = evaluator.value("ignores_tensors", ())
+    patterns = (*evaluator.value("ignores_tensors", ()), *scope.left_unread)
     left = {
         name: shape
         for name, shape in unread_tensors(program, scope.shapes).items()

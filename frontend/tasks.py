@@ -8,18 +8,23 @@ where the spec gives that name a value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smelt.ir.types import DType
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input by name, with symbolic sizes."""
+    """An input by name, with symbolic sizes.
+
+    only: the name that a spec gives a value to where this input is meant and not one of the same
+    name before it.
+    """
 
     name: str
     dtype: DType
     sizes: tuple[str, ...]
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,11 @@ _ENCODER = (
     _ints("input_shape_ids", "batch", "seq"),
     _ints("input_pronunciation_ids", "batch", "seq"),
     _ints("bbox", "batch", "seq", "4"),
+    Port("bbox", DType.F32, ("batch", "seq", "4"), only="box_scale"),
     _ints("xpath_tags_seq", "batch", "seq", "xpath_depth"),
     _ints("xpath_subs_seq", "batch", "seq", "xpath_depth"),
 )
-_CHOICES = tuple(Port(p.name, p.dtype, ("batch", "choices", *p.sizes[1:])) for p in _ENCODER)
+_CHOICES = tuple(replace(p, sizes=("batch", "choices", *p.sizes[1:])) for p in _ENCODER)
 _PIXELS = (_floats("pixel_values", "batch", "channels", "height", "width"),)
 _TEXT_SOURCE = (
     _ints("input_ids", "batch", "source"),
@@ -136,6 +142,11 @@ _ALL = (
         "pretraining", _ENCODER, ("prediction_logits", "seq_relationship_logits"), "ForPreTraining"
     ),
     _single("sequence_classification", _ENCODER, ("logits",), "ForSequenceClassification"),
+    _single(
+        *("entity_extraction", _ENCODER, ("initial_token_logits", "subsequent_token_logits")),
+        "SpadeEEForTokenClassification",
+    ),
+    _single("entity_linking", _ENCODER, ("logits",), "SpadeELForTokenClassification"),
     _single("token_classification", _ENCODER, ("logits",), "ForTokenClassification"),
     _single(
         "question_answering",

@@ -80,8 +80,3 @@ def randomize(model: Any) -> None:
                 parameter.copy_(torch.randn_like(parameter) * GAIN * fan**-0.5)
             else:
                 parameter.add_(torch.randn_like(parameter) * NOISE)
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.copy_(torch.randn_like(buffer) * NOISE)
-            elif name.endswith("running_var"):
-                buffer.copy_(torch.rand_like(buffer) + 0.5)

@@ -27,7 +27,7 @@ RECURRENT = ("mamba", "falcon_mamba", "mamba2", "xlstm")
 FORGETFUL = ("openai-gpt",)
 
 #: Models that let the tokens of one call see what comes after them: they are told one at a time.
-BLURRED = ("fsmt",)
+BLURRED = ("fsmt", "prophetnet")
 
 #: Kinds of segments where the config does not say: only whether two tokens share one counts.
 SEGMENTS = {"xlnet": 3}
@@ -101,9 +101,15 @@ class Asked:
     def config(self) -> Any:
         return self.model.config
 
+    @property
+    def words(self) -> int:
+        """The size of the vocabulary: of a pair, that of its decoder."""
+        parts = (self.config, getattr(self.config, "decoder", None))
+        return next(int(p.vocab_size) for p in parts if hasattr(p, "vocab_size"))
+
     def ids(self, shape: tuple[int, ...], size: int | None = None) -> Array:
         """Random token ids, none of them the padding id when that is 0."""
-        return self.random.integers(1, size or self.config.vocab_size, shape)
+        return self.random.integers(1, size or self.words, shape)
 
     def run(self, **inputs: Any) -> Any:
         """A call of the model; arrays become tensors."""
@@ -182,6 +188,9 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
         if counts := getattr(asked.config, "type_vocab_sizes", ()):
             drawn = [asked.random.integers(0, count, mask.shape) for count in counts]
             inputs["token_type_ids"] = np.stack(drawn, -1)
+        if hasattr(asked.config, "bbox_scale"):
+            corners = asked.random.random((*mask.shape, 4)).astype(np.float32)
+            inputs["bbox"] = np.sort(corners, -1)
         for key, (name, sizes) in ENCODER_INPUTS.items():
             if count := getattr(asked.config, key, 0):
                 each = [getattr(asked.config, s) if isinstance(s, str) else s for s in sizes]
@@ -358,7 +367,7 @@ def seq2seq(
             )
             cache = result.past_key_values
             if step < DECODE:
-                ids = values[:, -1:].argmax(-1) % asked.config.vocab_size
+                ids = values[:, -1:].argmax(-1) % asked.words
         real = np.ones((len(asked.case.pads), length), bool)
         crossed = [
             _array(t)
@@ -417,6 +426,8 @@ DRIVERS: dict[str, Callable[[Asked], Sequence[Held]]] = {
     "sequence_classification": encoder("logits"),
     "token_classification": encoder("logits"),
     "question_answering": encoder("start_logits", "end_logits", "relevance_logits"),
+    "entity_extraction": encoder("initial_token_logits", "subsequent_token_logits"),
+    "entity_linking": encoder("logits"),
     "next_sentence_prediction": encoder("logits"),
     "multiple_choice": encoder("logits"),
     "table_question_answering": encoder("logits", "logits_aggregation"),

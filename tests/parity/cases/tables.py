@@ -1,4 +1,4 @@
-"""Tiny models of tables and of decisions."""
+"""Tiny models of tables, pages and decisions."""
 
 from __future__ import annotations
 
@@ -68,6 +68,35 @@ CASES = [
                 "act_dim": 1,
             },
             "unscaled": {"scale_attn_weights": False, "n_head": 1, "layer_norm_epsilon": 0.01},
+        },
+    ),
+    *table(
+        "bros",
+        {
+            "feature_extraction": "BrosModel",
+            "token_classification": "BrosForTokenClassification",
+            "entity_extraction": "BrosSpadeEEForTokenClassification",
+            "entity_linking": "BrosSpadeELForTokenClassification",
+        },
+        {
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 44,
+            "vocab_size": 71,
+            "max_position_embeddings": 40,
+            "num_labels": 3,
+        },
+        {
+            "plain": {},
+            "related": {
+                "tasks": ("entity_extraction", "entity_linking"),
+                "n_relations": 2,
+                "dim_bbox": 4,
+                "bbox_scale": 7.5,
+                "hidden_act": "relu",
+                "pads": (3, 0, 5),
+            },
         },
     ),
 ]
