@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/session.h"
+#include "python/text.h"
 #include "limits.h"
 
 namespace nb = nanobind;
@@ -217,6 +218,47 @@ struct Session {
     return found;
   }
 
+  // The f32 results of every instruction of a call, in order.
+  nb::list Trace(const std::string& name, const nb::dict& given) {
+    struct Log {  // filled without the interpreter's lock
+      const smelt::Session* session;
+      std::vector<std::pair<std::vector<int64_t>, std::vector<float>>> found;
+    } log{session.get(), {}};
+    session->set_profiler(
+        [](void* context, uint32_t function, uint32_t instruction, double) {
+          Log& into = *static_cast<Log*>(context);
+          const smelt::Model& model = into.session->model();
+          const uint32_t index = model.functions[function].first_instruction + instruction;
+          const smelt::Call& call = into.session->CallAt(function, instruction);
+          for (int i = 0; i < model.instructions[index].outputs; ++i) {
+            if (!call.out[i]) continue;
+            const smelt::View& view = *call.out[i];
+            if (view.elem != Elem::kF32 || view.packed || view.slot >= 0) continue;
+            std::vector<float> values(static_cast<size_t>(view.count));
+            CopyView(view, reinterpret_cast<uint8_t*>(values.data()));
+            into.found.emplace_back(std::vector<int64_t>(view.dims, view.dims + view.rank),
+                                    std::move(values));
+          }
+        },
+        &log);
+    try {
+      Call(name, given);
+    } catch (...) {
+      session->set_profiler(nullptr, nullptr);
+      throw;
+    }
+    session->set_profiler(nullptr, nullptr);
+    nb::list arrays;
+    for (const auto& [dims, values] : log.found) {
+      void* data = nullptr;
+      nb::object array =
+          NewArray(Elem::kF32, dims.data(), static_cast<int>(dims.size()), &data);
+      std::memcpy(data, values.data(), values.size() * sizeof(float));
+      arrays.append(array);
+    }
+    return arrays;
+  }
+
   // Every instruction of a call: its source, op, seconds, results and operands.
   nb::list Profile(const std::string& name, const nb::dict& given) {
     struct Log {
@@ -334,7 +376,8 @@ struct Session {
 }  // namespace
 
 NB_MODULE(_edge, m) {
-  m.doc() = "The edge runtime: opened models and their sessions.";
+  m.doc() = "The edge runtime: opened models, their sessions, and tokenizers.";
+  BindText(m);
   m.def(
       "isa", [] { return smelt::IsaName(smelt::BestIsa()); },
       "The instruction set that kernels use.");
@@ -363,6 +406,7 @@ NB_MODULE(_edge, m) {
       .def_static("measure", &Session::Measure, "model"_a, "threads"_a, "context"_a, "limits"_a)
       .def("call", &Session::Call, "function"_a, "inputs"_a)
       .def("profile", &Session::Profile, "function"_a, "inputs"_a)
+      .def("trace", &Session::Trace, "function"_a, "inputs"_a)
       .def(
           "ask", [](Session& s, int64_t rows) { s.session->Ask(rows); }, "rows"_a)
       .def("read_state", &Session::ReadState)
