@@ -130,6 +130,16 @@ class EdgeEngine:
             for source, op, seconds, results, operands in steps
         ]
 
+    def trace(self, function: str, inputs: Mapping[str, Array]) -> list[Array]:
+        """Every f32 tensor of one call of at most a chunk, in the order of the instructions."""
+        spec = self.manifest.function(function)
+        arrays = _arrays(spec, inputs)
+        self._make_room(spec, arrays, self._rows(spec, arrays))
+        self._session.ask(_EVERY)
+        with _told(function):
+            found: list[Array] = self._session.trace(function, arrays)
+        return found
+
     def reset(self) -> None:
         """Forget all state."""
         self._session.reset()

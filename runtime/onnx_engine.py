@@ -30,9 +30,15 @@ class OnnxEngine:
     """The engine protocol over onnxruntime sessions by function."""
 
     def __init__(
-        self, manifest: Manifest, sessions: Mapping[str, Any], *, context: int | None = None
+        self,
+        manifest: Manifest,
+        sessions: Mapping[str, Any],
+        files: Mapping[str, Path],
+        *,
+        context: int | None = None,
     ) -> None:
         self.manifest = manifest
+        self._files = files
         self._graphs = {name: _Graph(name, session) for name, session in sessions.items()}
         self._slots = {slot.name: slot for slot in manifest.state}
         self._shared = manifest.kv is not None and manifest.kv.share_buffer
@@ -117,6 +123,10 @@ class OnnxEngine:
         """Bytes of weights and state; activations are onnxruntime's own affair."""
         state = sum(value.tensor_size_in_bytes() for value in self._state.values())
         return {"weights": self.manifest.weights_bytes, "state": state, "activations": 0}
+
+    def graph_file(self, function: str) -> Path:
+        """The graph of a function; verification looks into it."""
+        return self._files[function]
 
     def _run(
         self, graph: _Graph, inputs: Mapping[str, Array], symbols: Mapping[str, int]
@@ -237,15 +247,16 @@ def open_engine(
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
     if threads:
         settings.intra_op_num_threads = threads
-    sessions = {}
+    sessions, files = {}, {}
     for function in manifest.functions:
         graph = folder.file(function.file or f"{function.name}.onnx")
+        files[function.name] = graph
         with _errors(f"load of `{function.name}`"):
             sessions[function.name] = onnxruntime.InferenceSession(
                 str(graph), settings, providers=["CPUExecutionProvider"]
             )
         _check_names(function, sessions[function.name])
-    return OnnxEngine(manifest, sessions, context=context)
+    return OnnxEngine(manifest, sessions, files, context=context)
 
 
 def _check_names(function: FunctionSpec, session: Any) -> None:

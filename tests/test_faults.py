@@ -21,6 +21,8 @@ from smelt.runtime.weight_index import INDEX
 from smelt.verifying import verify_artifact
 from tests import tiny
 
+TARGETS = [("torch", None), ("onnx", "ort"), ("onnx", "standard"), ("edge", None)]
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,9 +42,7 @@ def check_again(path: Path) -> float:
 
 
 @pytest.mark.parametrize("weight", ["model.layers.1.mlp.down_proj", "model.norm.weight"])
-@pytest.mark.parametrize(
-    "target", [("torch", None), ("onnx", "ort"), ("onnx", "standard"), ("edge", None)]
-)
+@pytest.mark.parametrize("target", TARGETS)
 def test_one_flipped_byte_names_its_weight(
     target: tuple[str, str | None], weight: str, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +57,41 @@ def test_one_flipped_byte_names_its_weight(
     with pytest.raises((ParityError, ArtifactError)) as found:
         verify_artifact(out)
     assert weight in f"{found.value.message} {found.value.place} {found.value.hint}"
+
+
+def test_wrong_epsilon_in_an_encoder_names_the_place_on_torch(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    smelt.compile(tiny.bert(tmp_path / "bert"), target="torch", out=out)
+    place = "encoder.layer.1.attention.output.LayerNorm"
+
+    def change(text: str) -> str:
+        lines = text.splitlines(keepends=True)
+        (found,) = (i for i, x in enumerate(lines) if place in x and "eps=" in x)
+        lines[found] = lines[found].replace("eps=1e-12", "eps=0.5")
+        return "".join(lines)
+
+    edit(out, "program.ir", change)
+    with pytest.raises(ParityError) as found:
+        check_again(out)
+    assert found.value.place == place
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_damage_in_an_encoder_names_the_place(
+    target: tuple[str, str | None], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    smelt.compile(tiny.bert(tmp_path / "bert"), target=target[0], dialect=target[1], out=out)
+    place = "encoder.layer.1.intermediate.dense"
+    file, offset = place_of(out, f"{place}.weight")
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        opened.write(b"\x4f")  # the first weight becomes about 2^31
+    session = smelt.open(out)
+    stored = open_artifact(out).read(GOLDEN) if out.is_file() else (out / GOLDEN).read_bytes()
+    with pytest.raises(ParityError) as found:
+        recheck(session.engine, session.manifest, stored, progress=lambda what: None)
+    assert str(found.value.place).startswith("encoder.layer.1.intermediate")
 
 
 def place_of(out: Path, weight: str) -> tuple[Path, int]:

@@ -43,3 +43,21 @@ def gpt2(folder: Path, **changes: Any) -> Path:
             parameter.normal_(0.0, 0.2)
     model.save_pretrained(folder)
     return folder
+
+
+def bert(folder: Path, **changes: Any) -> Path:
+    """A three-layer BERT encoder with odd sizes; written with `save_pretrained`."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    sizes = {
+        "vocab_size": 99,
+        "hidden_size": 36,
+        "intermediate_size": 50,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 64,
+    }
+    torch.manual_seed(3)
+    BertModel(BertConfig(**(sizes | changes))).save_pretrained(folder)
+    return folder

@@ -55,6 +55,8 @@ def build_module(
             self._plans = {n: _plan(f, kept) for n, f in program.functions.items()}
             self._derived: dict[str, str] = {}
             self.lazy = None if is_resident else weights
+            #: Hears where each tensor of a call comes from, and the tensor.
+            self.listener: Callable[[str, Any], None] | None = None
             if is_resident:
                 _register(self, program, weights, device)
 
@@ -126,6 +128,8 @@ def _run(module: Any, plan: _Plan, state: State, inputs: Mapping[str, Tensor]) -
             if step.is_symbolic:
                 attrs = {name: _resolve(value, symbols) for name, value in attrs.items()}
             values[index] = step.row(*operands, **attrs)
+            if module.listener is not None:
+                module.listener(step.node.source, values[index])
         for dead in step.dead:
             del values[dead]
     for slot, index in plan.writes:

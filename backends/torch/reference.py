@@ -41,7 +41,8 @@ def _split(node: Tensor) -> Tensor | None:
     def part(t: Tensor, start: int) -> Tensor:
         if not t.type.rank:
             return t  # one zero for all
-        return ops.slice(t, axis=0, start=start, stop=min(start + step, rows))
+        found: Tensor = ops.slice(t, axis=0, start=start, stop=min(start + step, rows))
+        return found
 
     parts = [
         ops.quantized_linear(
@@ -54,4 +55,5 @@ def _split(node: Tensor) -> Tensor | None:
         )
         for start in range(0, rows, step)
     ]
-    return ops.concat(*parts, axis=-1)
+    joined: Tensor = ops.concat(*parts, axis=-1)
+    return joined

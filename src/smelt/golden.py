@@ -16,6 +16,7 @@ from smelt.probe import Probe
 from smelt.runtime.engine import Engine
 from smelt.runtime.manifest import Manifest
 from smelt.sketch import sketch
+from smelt.trace import first_fault
 from smelt.verify import Expected, newest
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +40,8 @@ def pack(probe: Probe, meaning: Expected, windows: Mapping[str, int | None]) -> 
             kept[f"{index:04}.{call.function}.output.{name}"] = sketch(part)
     for slot, array in meaning.state.items():
         kept[f"state.{slot}"] = sketch(newest(array, windows.get(slot)))
+    for number, (place, known) in enumerate(meaning.places.items()):
+        kept[f"place.{number:05}.{place}"] = known
     data: bytes = save(kept)
     return data
 
@@ -65,7 +68,7 @@ def recheck(
         raise ArtifactError(f"cannot read: {error}", place=GOLDEN) from None
     calls: dict[str, dict[str, dict[str, Array]]] = {}
     for name, array in kept.items():
-        if not name.startswith("state."):
+        if not name.startswith(("state.", "place.")):
             index, function, kind, port = name.split(".", 3)
             calls.setdefault(f"{index}.{function}", {}).setdefault(kind, {})[port] = array
     engine.reset()
@@ -80,7 +83,17 @@ def recheck(
     engine.reset()
     places = [f"state.{slot.name}" for slot in manifest.state]
     places += [name for name in sorted(kept) if ".output." in name]
-    return max((_compare(p, found, kept[p], tolerance) for p in places if p in kept), default=0.0)
+    try:
+        return max(
+            (_compare(p, found, kept[p], tolerance) for p in places if p in kept), default=0.0
+        )
+    except ParityError as error:
+        first = min(calls)
+        known = {n.split(".", 2)[2]: a for n, a in sorted(kept.items()) if n.startswith("place.")}
+        function = first.split(".", 1)[1]
+        fault = first_fault(engine, function, calls[first]["input"], known, tolerance)
+        error.place = fault or error.place
+        raise
 
 
 def _compare(place: str, found: Mapping[str, Array], wanted: Array, tolerance: float) -> float:

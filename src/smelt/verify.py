@@ -27,6 +27,7 @@ from smelt.runtime.certificate import (
     Tolerance,
 )
 from smelt.runtime.engine import Engine
+from smelt.trace import Places, first_fault
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str], None]
@@ -56,10 +57,14 @@ KL_LIMITS = {8: 0.05, 4: 1.0}
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference gives for a probe: outputs by whole call, and the state at the end."""
+    """What the reference gives for a probe: outputs by whole call, and the state at the end.
+
+    places: for a model without state, sketches of each place of the first call; see `trace`.
+    """
 
     outputs: Mapping[str, Mapping[str, Array]]
     state: Mapping[str, Array]
+    places: Mapping[str, Array]
 
 
 def expected(
@@ -74,13 +79,18 @@ def expected(
     module = reference_module(program, weights, is_resident=False)
     state = State(program)
     outputs: dict[str, Mapping[str, Array]] = {}
+    places = Places()
+    if not program.slots:
+        module.listener = places.hear
     for call in probe.whole:
         progress(f"reference {call.function}")
         tensors = {name: torch.from_numpy(np.array(a)) for name, a in call.inputs.items()}
         with torch.inference_mode():
             found = module(call.function, state, **tensors)
         outputs[call.function] = {name: tensor.float().numpy() for name, tensor in found.items()}
-    return Expected(outputs, {n: t.float().numpy() for n, t in state.tensors().items()})
+        module.listener = None
+    held = {n: t.float().numpy() for n, t in state.tensors().items()}
+    return Expected(outputs, held, places.sketches)
 
 
 def run_steps(
@@ -142,7 +152,17 @@ def certify(
         outputs=tuple(checks),
         slots=tuple(slots),
         distribution=distribution,
-        divergence=_divergence(checks, slots),
+        divergence=_divergence(
+            checks,
+            slots,
+            lambda: first_fault(
+                engine,
+                probe.steps[0].function,
+                probe.steps[0].inputs,
+                meaning.places,
+                tolerance.value,
+            ),
+        ),
     )
 
 
@@ -227,8 +247,11 @@ def _distance(actual: Array, wanted: Array) -> tuple[float, float]:
     return (error if np.isfinite(error) else 1e30), scale
 
 
-def _divergence(checks: list[OutputCheck], slots: list[SlotCheck]) -> LayerDivergence | None:
-    """Slots come in the order of the layers, so the first bad one is the place; else the output."""
+def _divergence(
+    checks: list[OutputCheck], slots: list[SlotCheck], find: Callable[[], str | None]
+) -> LayerDivergence | None:
+    """Slots come in the order of the layers, so the first bad one is the place; without any, the
+    tensors of a call tell; else the output."""
     for slot in slots:
         if not slot.passed:
             place = slot.slot
@@ -242,6 +265,8 @@ def _divergence(checks: list[OutputCheck], slots: list[SlotCheck]) -> LayerDiver
             place = f"{check.function} output {check.output} at step {check.step}"
             if slots:
                 place += f", after {slots[-1].slot.rpartition('.')[0]}"
+            elif (found := find()) is not None:
+                place = found
             return LayerDivergence(
                 layer=place, max_abs_error=check.max_abs_error, max_abs_value=check.max_abs_value
             )

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/session.h"
-#include "python/text.h"
 #include "limits.h"
+#include "python/text.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -251,8 +251,7 @@ struct Session {
     nb::list arrays;
     for (const auto& [dims, values] : log.found) {
       void* data = nullptr;
-      nb::object array =
-          NewArray(Elem::kF32, dims.data(), static_cast<int>(dims.size()), &data);
+      nb::object array = NewArray(Elem::kF32, dims.data(), static_cast<int>(dims.size()), &data);
       std::memcpy(data, values.data(), values.size() * sizeof(float));
       arrays.append(array);
     }
