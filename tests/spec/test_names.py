@@ -65,6 +65,13 @@ SIZES: dict[str, dict[str, Any]] = {
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "gpt2": {},
     "mamba": {},
+    "bamba": {"attn_layer_indices": [9, 18, 27]},
+    "granitemoehybrid": {
+        "layer_types": (["linear_attention"] * 5 + ["full_attention"]) * 4
+        + ["linear_attention"] * 8
+    },
+    "zamba2": {"num_mem_blocks": 2, "use_shared_attention_adapter": True, "use_mem_rope": True},
+    "nemotron_h": {"moe_latent_size": 1024, "n_routed_experts": 128},
     "rwkv": {},
     "xlstm": {},
     "lfm2_moe": {"layer_types": (["conv"] * 3 + ["full_attention"]) * 8},

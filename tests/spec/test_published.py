@@ -8,6 +8,7 @@ import pytest
 
 from smelt.frontend.build import build
 from smelt.frontend.checkpoint.dialect import normalise
+from tests.spec import published_state_space
 
 #: What published config.json files say that bears on the mathematics, in transformers 4's spelling.
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -347,6 +348,10 @@ MILLIONS = {
     "transfo-xl-wt103": 285.2,
     "vit-base": 86.6,
 }
+
+
+PUBLISHED |= published_state_space.PUBLISHED
+MILLIONS |= published_state_space.MILLIONS
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -145,7 +145,7 @@ ZAMBA = table(
             "hidden_mamba_act": "gelu",
             "tie_word_embeddings": False,
         },
-        "one-head": {
+        "single": {
             "tasks": LM,
             "n_mamba_heads": 1,
             "num_hidden_layers": 3,
@@ -323,7 +323,7 @@ FALCON = table(
             "tie_word_embeddings": True,
             "time_step_limit": (0.3, 2.0),
         },
-        "normed-last": {
+        "gate-first": {
             "tasks": LM,
             "mamba_rms_norm": True,
             "mamba_norm_before_gate": False,
