@@ -152,10 +152,13 @@ def _symbols(node: Tensor) -> set[str]:
 
 def _context(config: Mapping[str, Any]) -> int | None:
     learned = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions")
-    keys = (*learned, "seq_length", "model_max_length")
+    keys = (*learned, "max_encoder_position_embeddings", "seq_length", "model_max_length")
     key = next((k for k in keys if config.get(k) is not None), None)
     if key is None:
-        return None
+        # That of a pair is its parts' longest.
+        parts = [config.get(name) for name in ("encoder", "decoder", "generator")]
+        found = [_context(part) for part in parts if isinstance(part, Mapping)]
+        return max((n for n in found if n is not None), default=None)
     value = config[key]
     if not isinstance(value, int) or not 0 < value < 2**31:
         raise CheckpointError(f"{key} is {value!r}, wants a number of tokens", place="config.json")
@@ -173,8 +176,12 @@ def _refuse_unread(program: Program, evaluator: Evaluator, config: Mapping[str, 
         if not any(fnmatchcase(name, pattern) for pattern in patterns)
     }
     if left:
-        elsewhere = _other_heads(program.task, evaluator, config)
-        left = {name: shape for name, shape in left.items() if name not in elsewhere}
+        elsewhere, lying = _other_heads(program.task, evaluator, config)
+        left = {
+            name: shape
+            for name, shape in left.items()
+            if name not in elsewhere and not any(fnmatchcase(name, p) for p in lying)
+        }
     if not left:
         return
     shown = [f"`{name}` {list(shape)}" for name, shape in list(left.items())[:8]]
@@ -185,9 +192,14 @@ def _refuse_unread(program: Program, evaluator: Evaluator, config: Mapping[str, 
     )
 
 
-def _other_heads(task: str, evaluator: Evaluator, config: Mapping[str, Any]) -> set[str]:
-    """Names that the spec's other tasks read: a classifier is no fault when features are wanted."""
+def _other_heads(
+    task: str, evaluator: Evaluator, config: Mapping[str, Any]
+) -> tuple[set[str], set[str]]:
+    """Names that the spec's other tasks read, and patterns that their parts let lie: a classifier
+    is no fault when features are wanted.
+    """
     found: set[str] = set()
+    lying: set[str] = set()
     for other in supported(set(evaluator.definitions)):
         if other.name == task:
             continue
@@ -200,7 +212,8 @@ def _other_heads(task: str, evaluator: Evaluator, config: Mapping[str, Any]) -> 
             continue  # this config lacks what that task needs
         program = Program("", other.name, functions, scope.slots, {})
         found |= _names_read(program)
-    return found
+        lying |= scope.left_unread
+    return found, lying
 
 
 def _names_read(program: Program) -> set[str]:

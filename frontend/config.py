@@ -72,6 +72,21 @@ class Config:
         self.read.update(self._values)
         return dict(self._values)
 
+    def refuse_other(self, required: tuple[tuple[Any, ...], ...], task: str) -> None:
+        """UnsupportedError for a key whose value is not the one that a spec is written for.
+
+        A third part names the task that needs the value; there a missing key is no excuse.
+        """
+        for key, wanted, *tasks in required:
+            value = self.get(key)
+            if tasks and task not in tasks:
+                continue
+            if value != wanted and (tasks or value is not None):
+                raise UnsupportedError(
+                    f"config key `{self._path}{key}` is {value!r}, the spec supports {wanted!r}",
+                    place="config.json",
+                )
+
     def refuse_unread(self, model_type: str, known: tuple[str, ...] = ()) -> None:
         """UnsupportedError for a meaning-changing key that is set and that the spec never
         considered.

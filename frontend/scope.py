@@ -39,6 +39,8 @@ class Scope:
     path: str = ""
     #: What the current function does with state; see ``Contract``.
     state: str = "none"
+    #: Tensors that the specs of parts let lie: patterns of names.
+    left_unread: set[str] = field(default_factory=set)
     #: Expert indices [rows, chosen] while the body of an expert is built: weights are then stacked.
     experts: tuple[Tensor, int] | None = None
 
@@ -56,6 +58,18 @@ class Scope:
         if name in self.inputs:
             self.used_inputs.add(name)
         return self.inputs.get(name)
+
+    @contextmanager
+    def within(
+        self, inputs: dict[str, Tensor], rename: tuple[tuple[str, str], ...]
+    ) -> Iterator[None]:
+        """While a part is built: its own inputs, and the other names that its spec has too."""
+        kept = self.inputs, self.used_inputs, self.rename
+        self.inputs, self.used_inputs, self.rename = inputs, set(), (*rename, *self.rename)
+        try:
+            yield
+        finally:
+            self.inputs, self.used_inputs, self.rename = kept
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:

@@ -78,9 +78,13 @@ def normalise(config: Mapping[str, Any], place: str, depth: int = 0) -> dict[str
     return found
 
 
+#: Keys of the configs of parts, besides those that end in ``_config``.
+PARTS = ("encoder", "decoder", "question_encoder", "generator")
+
+
 def nested(key: str, value: Any) -> bool:
     """Whether a value is the config of a part of the model."""
-    return isinstance(value, dict) and (key.endswith("_config") or key in ("encoder", "decoder"))
+    return isinstance(value, dict) and (key.endswith("_config") or key in PARTS)
 
 
 def plain(value: Any) -> Any:

@@ -19,5 +19,5 @@ def layer(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-for family in ("control", "shape", "linear", "norm", "position", "state", "activation"):
+for family in ("control", "shape", "linear", "norm", "position", "state", "activation", "part"):
     import_module(f"smelt.frontend.layers.{family}")

@@ -19,7 +19,7 @@ from smelt.frontend.config import Config
 from smelt.frontend.layers.registry import LAYERS
 from smelt.frontend.scope import Scope
 from smelt.frontend.spec.syntax import Definition, Source
-from smelt.ir.dims import Dim, symbol
+from smelt.ir.dims import Dim, Size, symbol
 from smelt.ir.op import OPS
 from smelt.ir.tensor import Tensor
 
@@ -93,8 +93,18 @@ class _Frame:
 class Evaluator:
     """Evaluates one spec against a config, building into a scope."""
 
-    def __init__(self, definitions: Mapping[str, Definition], config: Config, scope: Scope) -> None:
+    def __init__(
+        self,
+        definitions: Mapping[str, Definition],
+        config: Config,
+        scope: Scope,
+        sizes: Mapping[str, Size] | None = None,
+    ) -> None:
         self.definitions = definitions
+        #: What the names of symbolic sizes stand for, where not for themselves.
+        self.sizes = sizes or {}
+        #: Where this spec's weights are.
+        self._root = scope.path
         self.config = config
         self.scope = scope
         self._values: dict[str, Any] = {}
@@ -123,6 +133,18 @@ class Evaluator:
             return self._value_of(definition)
         except RecursionError:
             raise _too_deep(definition) from None
+
+    def part(self, entry: str, inner: Evaluator) -> Any:
+        """Call a function of the spec of a part of this model; it counts as a call of this one."""
+        function = inner.value(entry)
+        if not isinstance(function, Function):
+            kind = inner.config.get("model_type")
+            raise SpecError(f"the spec of {kind} has no function `{entry}`")
+        inner._calls, inner._depth = self._calls, self._depth
+        try:
+            return inner.call(function, (), {})
+        finally:
+            self._calls = inner._calls
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a value that a spec passed around; layers such as ``repeat`` use this."""
@@ -194,7 +216,7 @@ class Evaluator:
                     definition.node, f"definitions go in a circle: {circle}"
                 )
             self._pending.append(definition.name)
-            path, self.scope.path = self.scope.path, ""
+            path, self.scope.path = self.scope.path, self._root
             try:
                 value = self._eval(definition.node, _Frame(definition.source, {}))
             finally:
@@ -300,7 +322,7 @@ class Evaluator:
         if name == "config":
             return self.config
         if name in _SYMBOLS:
-            return symbol(name)
+            return self.sizes.get(name, symbol(name))
         known = [*frame.names, *self.definitions, *self.scope.inputs]
         near = difflib.get_close_matches(name, known, 1)
         hint = (

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.parity.case import Case, all_cases
+from tests.parity.block_kernels import BlockKernels
 from tests.parity.checkpoints import make
 from tests.parity.states import first_cache, own_states
 
@@ -28,6 +29,12 @@ FORGETFUL = ("openai-gpt",)
 
 #: Models that let the tokens of one call see what comes after them: they are told one at a time.
 BLURRED = ("fsmt", "prophetnet")
+
+#: Models of which a task is a part: the part's name.
+PARTS = {("rag", "seq2seq_lm"): "generator", ("rag", "feature_extraction"): "question_encoder"}
+
+#: Models that never tell a part about segments.
+SEGMENTLESS = ("rag",)
 
 #: Kinds of segments where the config does not say: only whether two tokens share one counts.
 SEGMENTS = {"xlnet": 3}
@@ -123,7 +130,8 @@ class Asked:
 def reference(case: Case) -> Reference:
     """What transformers says about a case."""
     made = make(case)
-    asked = Asked(case, made.model, np.random.default_rng(made.seed))
+    model = getattr(made.model, PARTS.get((case.model_type, case.task), ""), made.model)
+    asked = Asked(case, model, np.random.default_rng(made.seed))
     held = OWN_DRIVERS.get((case.model_type, case.task), DRIVERS[case.task])(asked)
     return Reference(made.directory, tuple(asked.steps), tuple(held))
 
@@ -171,6 +179,19 @@ def causal_lm(asked: Asked) -> Sequence[Held]:
     return (*_held(cache, mask != 0), *(Held(name, values) for name, values in own.items()))
 
 
+@contextmanager
+def kernels() -> Iterator[None]:
+    """Let transformers find what it else finds on a GPU only."""
+    from transformers.models.mra import modeling_mra
+
+    before = modeling_mra.mra_cuda_kernel
+    modeling_mra.mra_cuda_kernel = BlockKernels
+    try:
+        yield
+    finally:
+        modeling_mra.mra_cuda_kernel = before
+
+
 def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
     """One call over a padded text; ``names`` are the outputs that count."""
 
@@ -182,7 +203,8 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
             "attention_mask": mask,
         }
         fallback = SEGMENTS.get(asked.case.model_type, 0)
-        if kinds := getattr(asked.config, "type_vocab_size", fallback):
+        kinds = getattr(asked.config, "type_vocab_size", fallback)
+        if kinds and asked.case.model_type not in SEGMENTLESS:
             drawn = asked.random.integers(0, kinds, mask.shape)
             inputs["token_type_ids"] = np.asarray(drawn)
         if counts := getattr(asked.config, "type_vocab_sizes", ()):
@@ -199,7 +221,8 @@ def encoder(*names: str) -> Callable[[Asked], Sequence[Held]]:
                 inputs[name] = np.sort(inputs[name], -1) if each else inputs[name]
         if asked.case.task == "multiple_choice":
             inputs = {k: np.stack([v, np.roll(v, 1, 0), v], 1) for k, v in inputs.items()}
-        result = asked.run(**inputs)
+        with kernels():
+            result = asked.run(**inputs)
         outputs = {n: _array(result[n]) for n in names if result.get(n) is not None}
         means_nothing = is_decoder or asked.case.model_type in QUERIES_MASKED
         asked.steps.append(Step("main", inputs, outputs, mask != 0 if means_nothing else None))
@@ -369,13 +392,16 @@ def seq2seq(
             if step < DECODE:
                 ids = values[:, -1:].argmax(-1) % asked.words
         real = np.ones((len(asked.case.pads), length), bool)
+        if not hasattr(cache, "cross_attention_cache"):
+            return _held(cache, real)  # what it keeps of the source is nowhere to be seen
         crossed = [
             _array(t)
             for layer in cache.cross_attention_cache.layers
+            if layer.keys is not None
             for t in (layer.keys, layer.values)
         ]
         return (
-            *_held(cache.self_attention_cache, real),
+            *_held(cache, real),
             Held(".cross_key", tuple(crossed[::2]), known),
             Held(".cross_value", tuple(crossed[1::2]), known),
         )
