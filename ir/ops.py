@@ -16,6 +16,7 @@ from smelt.ir.composites.activations import (
     softmax,
     softplus,
 )
+from smelt.ir.composites.angles import acos
 from smelt.ir.composites.attention import (
     attention,
     merge_heads,

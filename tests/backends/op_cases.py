@@ -403,6 +403,7 @@ def _activations() -> Iterator[Case]:
     for op in ("softmax", "relu", "silu", "gelu", "gelu_tanh", "gelu_sigmoid", "softplus"):
         yield _case(op, wide)
     yield _case("softplus", In(X, -200, 200), note="large")
+    yield _case("acos", In(X, -1, 1))
     yield _case("softmax", In(X, -1e4, 1e4), note="large")
     yield _case("softmax", In(X, values=(-3.0e38,)), note="all forbidden")
     yield _case("softcap", wide, limit=2.5)
