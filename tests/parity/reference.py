@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.parity.case import Case, all_cases
 from tests.parity.block_kernels import BlockKernels
+from tests.parity.case import Case, all_cases
 from tests.parity.checkpoints import make
 from tests.parity.states import first_cache, own_states
 
