@@ -33,6 +33,8 @@ from smelt.runtime.edge_format import (
 from smelt.runtime.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 
 MANIFEST = "manifest.json"
+#: The compiled tokenizer. It is the first file, so that it is aligned and can be used in place.
+TOKENIZER = "tokenizer.tables"
 _HEAD = HEADER.itemsize + len(SEGMENTS) * SEGMENT.itemsize
 _WEIGHTS = SEGMENTS.index("weights")
 _DATA = SEGMENTS.index("weight_data")
@@ -133,7 +135,8 @@ class ArtifactWriter:
             raise ArtifactError("artifact has no program yet", place=str(self.out))
         text = manifest.to_json().encode()
         parse_manifest(text, place=MANIFEST)  # what we write, we must be able to read
-        self._finish({**dict(sorted(self._files.items())), MANIFEST: text})
+        names = sorted(self._files, key=lambda name: (name != TOKENIZER, name))
+        self._finish({**{name: self._files[name] for name in names}, MANIFEST: text})
         return manifest
 
     def seal_hollow(self) -> None:

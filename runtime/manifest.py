@@ -198,6 +198,8 @@ class Manifest(Record):
     """Class names in the order of the logits."""
     tokenizer: tuple[Name, ...] = ()
     """Paths of the tokenizer's files: tokenizer.json, tokenizer_config.json, …"""
+    tokenizer_refused: str | None = None
+    """Edge: why the file has no compiled tokenizer: the construct that has no tables."""
     files: tuple[FileEntry, ...] = ()
     options: dict[str, str] = Field(default_factory=dict)
     """Whatever the backend wants back at open (profile shapes, build options), as text."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from smelt.errors import UnsupportedError
+from smelt.errors import SmeltError, UnsupportedError
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
 from smelt.runtime.engine import Engine
@@ -202,12 +202,29 @@ def _edge_emit(
     progress: Progress,
 ) -> Manifest:
     from smelt.backends.edge.emit import Options, emit
-    from smelt.runtime.artifact import ArtifactWriter
+    from smelt.runtime.artifact import TOKENIZER, ArtifactWriter
 
     assert isinstance(writer, ArtifactWriter)
     options = Options(manifest.context, manifest.generation.eos_token_ids)
     size = emit(program, weights, writer, options, progress=_counter(progress, "write weights"))
-    return _with_companions(writer, manifest, files, weights_bytes=size)
+    tables, refused = _compiled_tokenizer(files)
+    if tables is not None:
+        writer.write(TOKENIZER, tables)
+    update = {"weights_bytes": size, "tokenizer_refused": refused}
+    return _with_companions(writer, manifest, files, **update)
+
+
+def _compiled_tokenizer(files: Mapping[str, bytes]) -> tuple[bytes | None, str | None]:
+    """The tables of the checkpoint's tokenizer, or why there are none."""
+    from smelt.frontend.tokenizer import compile_tokenizer
+    from smelt.runtime.text import Text
+
+    if not any(name.startswith(("tokenizer.", "vocab", "spiece")) for name in files):
+        return None, None
+    try:
+        return compile_tokenizer(Text.load(files).tokenizer), None
+    except SmeltError as error:
+        return None, error.message
 
 
 def _edge_open(path: Path, **options: Any) -> Engine:

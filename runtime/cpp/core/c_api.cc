@@ -4,6 +4,7 @@
 #include <new>
 
 #include "core/generate.h"
+#include "core/last_error.h"
 #include "core/session.h"
 #include "smelt/smelt.h"
 
@@ -22,10 +23,22 @@ namespace {
 
 thread_local char last_error[512];
 
-smelt_code Fail(const smelt::Status& status) {
+}  // namespace
+
+namespace smelt {
+
+smelt_code Fail(const Status& status) {
   std::snprintf(last_error, sizeof last_error, "%s", status.message());
   return static_cast<smelt_code>(status.code());
 }
+
+const Model::Pointer& ModelOf(const smelt_model* model) { return model->model; }
+
+}  // namespace smelt
+
+namespace {
+
+using smelt::Fail;
 
 smelt_code Done(const smelt::Status& status) { return status.ok() ? SMELT_OK : Fail(status); }
 

@@ -56,6 +56,7 @@ typedef enum smelt_type {
 
 typedef struct smelt_model smelt_model;
 typedef struct smelt_session smelt_session;
+typedef struct smelt_tokenizer smelt_tokenizer;
 
 /* A tensor in row-major order. As an input, data is aligned to its element and read during the
  * call. */
@@ -145,6 +146,45 @@ typedef int (*smelt_on_token)(void* context, int64_t token);
  * "eos_token_id" (any of them), `most` tokens, or the callback stops it. Needs a causal_lm file. */
 SMELT_API smelt_code smelt_generate(smelt_session* session, const int64_t* tokens, size_t count,
                                     size_t most, smelt_on_token on_token, void* context);
+
+/* ---- text ---- */
+/* The tokenizer inside a model file; SMELT_UNSUPPORTED when it holds none. Any number of threads
+ * may share it; the model stays open as long as it does. */
+SMELT_API smelt_code smelt_tokenizer_open(const smelt_model* model, smelt_tokenizer** out);
+SMELT_API void smelt_tokenizer_close(smelt_tokenizer* tokenizer);
+
+/* Where a token stands in the text: [begin, end) in bytes. */
+typedef struct smelt_span {
+  uint32_t begin, end;
+} smelt_span;
+
+/* The ids of a text, and their places when offsets is not NULL. At most `capacity` are written;
+ * *count is how many there are. `frame` adds the tokens that a model expects around a text (not for
+ * the text of a chat template, which has them). What is not UTF-8 is read as U+FFFD. `scratch` is
+ * memory of smelt_tokenize_scratch bytes; SMELT_OUT_OF_MEMORY asks for more. NULL: allocated for
+ * the call. */
+SMELT_API size_t smelt_tokenize_scratch(size_t text_bytes);
+SMELT_API smelt_code smelt_tokenize(const smelt_tokenizer* tokenizer, const char* text,
+                                    size_t text_bytes, int frame, void* scratch,
+                                    size_t scratch_bytes, int64_t* ids, smelt_span* offsets,
+                                    size_t capacity, size_t* count);
+/* The text of ids, not terminated. At most `capacity` bytes are written; *bytes is how many there
+ * are. Special tokens are left out unless `with_special`. */
+SMELT_API smelt_code smelt_detokenize(const smelt_tokenizer* tokenizer, const int64_t* ids,
+                                      size_t count, int with_special, char* out, size_t capacity,
+                                      size_t* bytes);
+
+/* Token by token: what cannot be shown yet, such as half a character, waits for the next. Starts as
+ * zeros (SMELT_TEXT_STREAM). `out` has room for smelt_stream_bytes. */
+typedef struct smelt_text_stream {
+  uint64_t state[2];
+} smelt_text_stream;
+#define SMELT_TEXT_STREAM {{0, 0}}
+SMELT_API size_t smelt_stream_bytes(const smelt_tokenizer* tokenizer);
+SMELT_API size_t smelt_stream_push(const smelt_tokenizer* tokenizer, smelt_text_stream* stream,
+                                   int64_t id, char* out);
+SMELT_API size_t smelt_stream_finish(const smelt_tokenizer* tokenizer, smelt_text_stream* stream,
+                                     char* out); /* what is left, as U+FFFD */
 
 /* Called after each instruction with its place in the model and its seconds. */
 typedef void (*smelt_profile)(void* context, const char* op, const char* source, double seconds);

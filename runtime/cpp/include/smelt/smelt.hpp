@@ -5,7 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "smelt/smelt.h"
 
@@ -33,6 +36,63 @@ class ModelFile {
     void operator()(smelt_model* model) const { smelt_model_close(model); }
   };
   std::unique_ptr<smelt_model, Close> model_;
+};
+
+// The tokenizer of a model file; any number of threads may share it.
+class TextTokenizer {
+ public:
+  smelt_code Open(const ModelFile& file) {
+    smelt_tokenizer* tokenizer = nullptr;
+    const smelt_code code = smelt_tokenizer_open(file.get(), &tokenizer);
+    if (code == SMELT_OK) tokenizer_.reset(tokenizer);
+    return code;
+  }
+  const smelt_tokenizer* get() const { return tokenizer_.get(); }
+
+  // The ids of a text: in place of what was in `ids`.
+  smelt_code Encode(std::string_view text, std::vector<int64_t>* ids, bool frame = true) const {
+    size_t count = text.size() + 16;
+    for (smelt_code code = SMELT_OK;;) {
+      ids->resize(count);
+      code = smelt_tokenize(get(), text.data(), text.size(), frame, nullptr, 0, ids->data(),
+                            nullptr, ids->size(), &count);
+      if (code != SMELT_OK) return code;
+      const bool done = count <= ids->size();
+      ids->resize(count);
+      if (done) return code;
+    }
+  }
+  std::string Decode(const std::vector<int64_t>& ids, bool with_special = false) const {
+    size_t bytes = 0;
+    smelt_detokenize(get(), ids.data(), ids.size(), with_special, nullptr, 0, &bytes);
+    std::string text(bytes, 0);
+    smelt_detokenize(get(), ids.data(), ids.size(), with_special, text.data(), bytes, &bytes);
+    return text;
+  }
+
+ private:
+  struct Close {
+    void operator()(smelt_tokenizer* tokenizer) const { smelt_tokenizer_close(tokenizer); }
+  };
+  std::unique_ptr<smelt_tokenizer, Close> tokenizer_;
+};
+
+// Shows tokens as text while they come.
+class TextStream {
+ public:
+  explicit TextStream(const TextTokenizer& tokenizer)
+      : tokenizer_(tokenizer.get()), out_(smelt_stream_bytes(tokenizer_), 0) {}
+  std::string_view Push(int64_t id) {
+    return {out_.data(), smelt_stream_push(tokenizer_, &stream_, id, out_.data())};
+  }
+  std::string_view Finish() {
+    return {out_.data(), smelt_stream_finish(tokenizer_, &stream_, out_.data())};
+  }
+
+ private:
+  const smelt_tokenizer* tokenizer_;
+  smelt_text_stream stream_ = SMELT_TEXT_STREAM;
+  std::string out_;
 };
 
 // One running state of a model; used by one thread at a time.
