@@ -46,6 +46,7 @@ def rope(
     positions: Tensor | None = None,
     parameters: Config | None = None,
     theta: float | None = None,
+    base: float | None = None,
     share: float | None = None,
     width: int | None = None,
     interleaved: bool = False,
@@ -57,14 +58,16 @@ def rope(
 
     ``parameters`` is config's rope_parameters (with any scaling); ``theta`` is the base and
     ``share`` the rotated part of all channels when they give none. Positions default to the task's
-    own; the width to that share. ``scale`` replaces the scaling's own factor; ``steady``: every
-    text is turned as a short one is.
+    own; the width to that share. ``base`` replaces the base that they give, ``scale`` the scaling's
+    own factor; ``steady``: every text is turned as a short one is.
     """
     if table is not None:
         return ops.rope(x, *table, interleaved=interleaved)  # type: ignore[no-any-return]
     plain: dict[str, Any] = parameters.plain() if isinstance(parameters, Config) else {}
     if theta is not None and plain.get("rope_theta") is None:
         plain = {**plain, "rope_theta": theta}
+    if base is not None:
+        plain = {**plain, "rope_theta": base}
     dim = x.shape[-1] if width is None else width
     if width is None and isinstance(dim, int) and plain.get("rope_type") != "proportional":
         dim = int(dim * float(plain.get("partial_rotary_factor") or share or 1.0))
