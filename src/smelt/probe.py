@@ -21,6 +21,8 @@ Array = np.ndarray[Any, Any]
 SEED = 20_260_101
 PREFILL = 24
 DECODE = 32
+#: The size of any other axis that may vary.
+SOME = 8
 
 #: Ordinary prose of our own, so that a language model's distribution over it means something.
 TEXT = (
@@ -109,19 +111,21 @@ class _Maker:
         self._floats: dict[str, Array] = {}
 
     def inputs(self, function: Function, start: int, count: int) -> dict[str, Array]:
+        others = {name: min(bound.high, SOME) for name, bound in self._program.symbols.items()}
         values = {"batch": 1, "choices": 2, "seq": count, "past": start, "source": PREFILL}
+        values = others | values
         return {t.attr("name"): self._one(t, values) for t in function.inputs}
 
     def _one(self, node: Tensor, values: Mapping[str, int]) -> Array:
         name = node.attr("name")
         shape = tuple(evaluate(size, values) for size in node.shape)
+        if name.endswith("mask"):
+            return np.ones(shape, np.float32 if node.dtype.is_float else np.int64)
         if node.dtype.is_float:
             if name not in self._floats:
                 self._floats[name] = self._random.standard_normal(shape).astype(np.float32)
             return self._floats[name]
         start = values["past"]
-        if name == "attention_mask":
-            return np.ones(shape, np.int64)
         along = np.arange(start, start + shape[-1])
         if name == "position_ids":
             return np.broadcast_to(along, shape).astype(np.int64)
