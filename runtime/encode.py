@@ -27,10 +27,12 @@ def call_encoder(
 ) -> tuple[dict[str, Array], Array]:
     """Run `main` over encoded texts; gives its outputs and the mask i64[n, longest]."""
     manifest = engine.manifest
+    limits = [manifest.context, *(s.max for s in manifest.symbols if s.name == "seq")]
+    longest = min((n for n in limits if n is not None), default=None)
     for row in batch:
-        if manifest.context is not None and len(row.ids) > manifest.context:
+        if longest is not None and len(row.ids) > longest:
             raise SmeltError(
-                f"a text has {len(row.ids)} tokens, the context is {manifest.context}",
+                f"a text has {len(row.ids)} tokens, the model takes {longest}",
                 hint="shorten it",
             )
     pad = text.special_id("pad")

@@ -35,6 +35,9 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "preprocessor_config.json",
     "processor_config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
 )
 
 #: Weights, best first; each may also be an index of shards, `NAME.index.json`.

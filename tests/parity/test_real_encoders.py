@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import smelt
 from tests import models
 from tests.parity.runners import COLUMNS
 
@@ -64,3 +65,19 @@ def test_hidden_states_are_those_of_transformers(
         worst = max(worst, difference)
         assert difference <= TOLERANCE, f"{key} differs by {difference:.2g} of the largest"
     record_property(f"figure {name} on {column}", f"{worst:.1e} of the largest value")
+
+
+@pytest.mark.parametrize("column", [("torch", None), ("onnx", "ort"), ("edge", None)])
+def test_sentence_model_cuts_long_texts_as_its_files_say(
+    column: tuple[str, str | None], tmp_path: Path
+) -> None:
+    try:
+        directory = models.minilm()
+    except models.ModelUnavailable as reason:
+        pytest.skip(str(reason))
+    out = tmp_path / "out"
+    smelt.compile(directory, target=column[0], dialect=column[1], out=out)
+    session = smelt.open(out)
+    # 256 tokens count, two of them special.
+    long, cut = session.embed(["word " * 700, "word " * 254])
+    assert np.abs(long - cut).max() < 1e-6

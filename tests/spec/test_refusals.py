@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smelt.errors import SmeltError, SpecError
+from smelt.errors import SmeltError, SpecError, UnsupportedError
 from smelt.frontend.build import build
 from smelt.frontend.spec import library
 from tests.spec.texts import CONFIG, LLAMA, TINY, build_text, returning
@@ -266,3 +266,22 @@ def test_mutated_configs_only_ever_fail_with_our_errors() -> None:
             build(config, task=chance.choice(["causal_lm", "sequence_classification", "masked_lm"]))
         except SmeltError as error:
             assert str(error)
+
+
+LEARNED = {
+    "bert": {"architectures": ["BertModel"]},
+    "roberta": {"architectures": ["RobertaModel"], "pad_token_id": 1},
+    "gpt2": {"architectures": ["GPT2LMHeadModel"]},
+    "opt": {"architectures": ["OPTForCausalLM"]},
+    "whisper": {"architectures": ["WhisperForConditionalGeneration"]},
+}
+
+
+@pytest.mark.parametrize("model_type", LEARNED)
+def test_context_beyond_learned_positions_is_refused(model_type: str) -> None:
+    from transformers import AutoConfig
+
+    config = {**AutoConfig.for_model(model_type).to_dict(), **LEARNED[model_type]}
+    with pytest.raises(UnsupportedError, match="longer than the model's") as found:
+        build(config, context=60_000)
+    assert "--context" in str(found.value.hint)
