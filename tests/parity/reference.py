@@ -51,6 +51,7 @@ QUERIES_MASKED = (
     "longt5",
     "bigbird_pegasus",
     "t5gemma",
+    "t5gemma2",
 )
 
 #: What else an encoder reads when its config counts it: the input, and its sizes for each token.
