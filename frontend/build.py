@@ -10,6 +10,7 @@ from typing import Any
 
 from smelt.errors import CheckpointError, SmeltError, SpecError
 from smelt.frontend.config import Config
+from smelt.frontend.positions import refuse_longer
 from smelt.frontend.scope import Scope, Shapes
 from smelt.frontend.spec.evaluate import Evaluator
 from smelt.frontend.spec.library import keys_named, load, resolve
@@ -63,14 +64,19 @@ def build(
     view.refuse_other(required, chosen.name)
     harmless = (*evaluator.value("ignores", ()), *(key for key, *_ in required))
     view.refuse_unread(model_type, (*considered, *harmless))
-    longest = context or _context(config)
+    own = _context(config)
+    longest = context or own
     bounds = dict(DEFAULT_BOUNDS)
     if longest:
         bounds |= {"seq": Bound(1, longest), "past": Bound(0, longest), "source": Bound(1, longest)}
+    if ahead := _positive(config, "prediction_length"):
+        bounds["future"] = Bound(1, ahead)
     used = {s for f in functions.values() for t in f.nodes() for s in _symbols(t)}
     symbols = {name: bound for name, bound in bounds.items() if name in used}
     name = model_type or module.source.name.removesuffix(".arch")
     program = Program(name, chosen.name, functions, scope.slots, symbols)
+    if context and own:
+        refuse_longer(program, context, own)
     if shapes is not None:
         _refuse_unread(program, evaluator, config)
     return program
@@ -159,7 +165,14 @@ def _context(config: Mapping[str, Any]) -> int | None:
         parts = [config.get(name) for name in ("encoder", "decoder", "generator")]
         found = [_context(part) for part in parts if isinstance(part, Mapping)]
         return max((n for n in found if n is not None), default=None)
-    value = config[key]
+    return _positive(config, key)
+
+
+def _positive(config: Mapping[str, Any], key: str) -> int | None:
+    """A number of tokens, or of steps in time, where the config tells it."""
+    value = config.get(key)
+    if value is None:
+        return None
     if not isinstance(value, int) or not 0 < value < 2**31:
         raise CheckpointError(f"{key} is {value!r}, wants a number of tokens", place="config.json")
     return value
