@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from smelt.errors import CheckpointError, UnsupportedError
-from smelt.frontend.checkpoint.gguf_models import ARCHITECTURES, READ_ELSEWHERE, Architecture
+from smelt.frontend.checkpoint.gguf_changes import Heads
+from smelt.frontend.checkpoint.gguf_models import (
+    ARCHITECTURES,
+    DERIVED,
+    READ_ELSEWHERE,
+    Architecture,
+)
 from smelt.frontend.checkpoint.sizes import short
 from smelt.frontend.checkpoint.tensors import Array
 
 SIZE_LIMIT = 1 << 31
+SIZES = ("embedding_length", "attention.head_count", "attention.head_count_kv")
 IDS = {"bos": "bos_token_id", "eos": "eos_token_id", "padding": "pad_token_id"}
 
 # How far a stored rope factor may be from the formula's: f32 rounding of both.
@@ -107,55 +114,68 @@ def config_of(
     """config.json of a GGUF file; `shapes` are its tensors by Hugging Face name."""
     row = architecture_of(values, place)
     metadata = Metadata(values, place)
-    config: dict[str, Any] = {"architectures": [row.architecture], "model_type": row.model_type}
+    config: dict[str, Any] = {"architectures": [row.architecture], "model_type": row.type}
     for key, name in row.keys.items():
-        value = metadata.number(key) if metadata.get(key) is not None else None
+        value = metadata.get(key) if name else None
         if value is not None:
-            config[name] = value
-    require(config, ("hidden_size", "num_hidden_layers", "num_attention_heads"), place)
-    config.setdefault("num_key_value_heads", config["num_attention_heads"])
+            config[name] = value if isinstance(value, bool) else metadata.number(key)
+    hidden, heads, groups = (row.keys.get(key, "") for key in SIZES)
+    require(config, [name for name in (hidden, row.keys["block_count"], heads) if name], place)
+    if groups:
+        config.setdefault(groups, config[heads])
+    heads_of(row, config, place)
     rotated = metadata.size("rope.dimension_count")
-    heads = config["num_attention_heads"]
-    config.setdefault("head_dim", rotated or config["hidden_size"] // heads)
-    if metadata.size("attention.value_length") not in (None, config["head_dim"]):
+    width = metadata.size("attention.key_length")
+    if width is None and heads:
+        width = rotated if "head_dim" in row.keys.values() else None
+        width = width or config[hidden] // config[heads]
+    if "head_dim" in row.keys.values():
+        config["head_dim"] = width
+    if metadata.size("attention.value_length") not in (None, width):
         raise UnsupportedError("keys and values have different widths", place=place)
     config.update(row.fixed)
-    config.update(row.derived(config))
-    config["rope_parameters"] = rope(metadata, row, config, rotated, rope_factors)
-    embedding = shapes.get("model.embed_tokens.weight")
-    if embedding is None:
+    config.update(DERIVED[row.derived](config))
+    if row.rope:
+        config["rope_parameters"] = rope(metadata, row, config, width or 1, rotated, rope_factors)
+    words = f"{row.outer['token_embd']}.weight"
+    if words not in shapes:
         raise CheckpointError("the file has no `token_embd.weight`", place=place)
-    config["vocab_size"] = embedding[0]
-    config["tie_word_embeddings"] = "lm_head.weight" not in shapes
-    if row.biases:
-        config["attention_bias"] = "model.layers.0.self_attn.q_proj.bias" in shapes
-        config["mlp_bias"] = "model.layers.0.mlp.up_proj.bias" in shapes
+    config["vocab_size"] = shapes[words][0]
+    config["tie_word_embeddings"] = f"{row.outer['output']}.weight" not in shapes
+    config.update({key: name in shapes for key, name in row.flags.items()})
     config.update(token_ids(values))
     return config
 
 
-def require(config: Mapping[str, Any], names: tuple[str, ...], place: str) -> None:
-    """Refuse a file that lacks a size every model has, or whose heads do not divide."""
+def heads_of(row: Architecture, config: Mapping[str, Any], place: str) -> Heads:
+    """The heads of a file; those of keys must share the others evenly."""
+    heads = config.get(row.keys.get("attention.head_count", ""), 1)
+    groups = config.get(row.keys.get("attention.head_count_kv", ""), heads)
+    if type(groups) is not int or heads % groups:
+        raise CheckpointError(f"{heads} heads do not share {groups} key heads evenly", place=place)
+    return Heads(heads, groups)
+
+
+def require(config: Mapping[str, Any], names: Sequence[str], place: str) -> None:
+    """Refuse a file that lacks a size every model has."""
     for name in names:
         if type(config.get(name)) is not int:
             raise CheckpointError(f"the metadata does not say `{name}`", place=place)
-    heads, groups = config["num_attention_heads"], config.get("num_key_value_heads")
-    if groups is not None and (type(groups) is not int or heads % groups):
-        raise CheckpointError(f"{heads} heads do not share {groups} key heads evenly", place=place)
 
 
 def rope(
     metadata: Metadata,
     row: Architecture,
     config: Mapping[str, Any],
+    width: int,
     rotated: int | None,
     factors: Array | None,
 ) -> dict[str, Any]:
     """`rope_parameters`, flat, or per layer type for the models that have two kinds."""
     theta = metadata.number("rope.freq_base") or 10000.0
     base: dict[str, Any] = {"rope_type": "default", "rope_theta": float(theta)}
-    if rotated is not None and rotated != config["head_dim"]:
-        base["partial_rotary_factor"] = rotated / config["head_dim"]
+    if rotated is not None and rotated != width:
+        base["partial_rotary_factor"] = rotated / width
     kind = metadata.get("rope.scaling.type")
     factor = metadata.number("rope.scaling.factor") or metadata.number("rope.scale_linear")
     if kind in (None, "none"):
@@ -166,8 +186,8 @@ def rope(
             raise UnsupportedError(
                 f"rope factors and {kind} rope scaling together", place=metadata.place
             )
-        scaled.update(llama3(factors, base["rope_theta"], config, metadata.place))
-    if row.model_type != "gemma3_text":
+        scaled.update(llama3(factors, base["rope_theta"], width, metadata.place))
+    if row.type != "gemma3_text":
         return scaled
     local = {"rope_type": "default", "rope_theta": 10000.0}
     return {"full_attention": scaled, "sliding_attention": local}
@@ -194,13 +214,12 @@ def scaling(metadata: Metadata, kind: Any, factor: int | float | None) -> dict[s
     return found
 
 
-def llama3(factors: Array, theta: float, config: Mapping[str, Any], place: str) -> dict[str, Any]:
+def llama3(factors: Array, theta: float, width: int, place: str) -> dict[str, Any]:
     """The llama3 rope scaling whose table of factors the file has instead of its parameters.
 
     Only the factor differs between the released models; the other three are fixed. The table that
     they give must be the file's own, or the file means something else.
     """
-    width = config["head_dim"]
     low, high, original = 1.0, 4.0, 8192
     values = np.asarray(factors, np.float64).reshape(-1)
     if len(values) != width // 2 or not np.all(np.isfinite(values)) or values.max() < 1:

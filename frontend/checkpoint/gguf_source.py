@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from smelt.errors import CheckpointError, UnsupportedError
-from smelt.frontend.checkpoint.gguf_config import architecture_of, config_of
+from smelt.frontend.checkpoint.gguf_changes import Change
+from smelt.frontend.checkpoint.gguf_config import architecture_of, config_of, heads_of
 from smelt.frontend.checkpoint.gguf_file import Entry, GgufFile, entries_of
-from smelt.frontend.checkpoint.gguf_models import Architecture, Transform
+from smelt.frontend.checkpoint.gguf_models import Architecture
 from smelt.frontend.checkpoint.paths import inside
 from smelt.frontend.checkpoint.tensors import Array, TensorInfo
 
-NAME = re.compile(r"(?:blk\.(\d{1,6})\.)?([a-z_0-9]+?)(_exps)?(?:\.(\d{1,6}))?\.(weight|bias)")
+NAME = re.compile(r"(?:blk\.(\d{1,6})\.)?([a-z_0-9]+?)(_exps)?(?:\.(\d{1,6}))?(\.weight|\.bias)?")
 PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 PARTS_LIMIT = 1000
 ROPE_FACTORS = "rope_freqs.weight"
@@ -31,7 +32,7 @@ class Item:
 
     file: GgufFile
     entry: Entry
-    transform: Transform | None
+    change: Change | None
 
 
 class GgufSource:
@@ -53,6 +54,7 @@ class GgufSource:
         shapes = {name: item.entry.shape for name, item in self._items.items()}
         values = factors[0].values(factors[1]) if factors else None
         self.config = config_of(self.metadata, shapes, values, place)
+        self._heads = heads_of(row, self.config, place)
         self._tensors = {name: self._info(name, item) for name, item in self._items.items()}
 
     @property
@@ -62,9 +64,7 @@ class GgufSource:
     def read(self, name: str) -> Array:
         item = self._items[name]
         values = item.file.values(item.entry)
-        if item.transform is None:
-            return values
-        return item.transform(values, self.config)
+        return values if item.change is None else item.change.values(values, self._heads)
 
     def stored(self, name: str) -> memoryview:
         item = self._items[name]
@@ -78,25 +78,10 @@ class GgufSource:
         encoding = item.entry.encoding
         place = f"{item.file.path}: {name}"
         shape = item.entry.shape
-        if item.transform is not None:
-            shape = transformed(shape, name, self.config, place)
+        if item.change is not None:
+            shape = item.change.shape_of(shape, self._heads, place)
         dtype = "f32" if encoding.decode else encoding.name
         return TensorInfo(name, shape, dtype, item.file.path, encoding.name, item.entry.nbytes)
-
-
-def transformed(
-    shape: tuple[int, ...], name: str, config: Mapping[str, Any], place: str
-) -> tuple[int, ...]:
-    """The shape after the transform, refusing a tensor that it does not fit."""
-    if name.endswith("shared_expert_gate.weight"):
-        return (1, *shape[-1:])
-    heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
-    for part, key in heads.items():
-        if f".{part}." in name and shape[0] % (2 * config[key]):
-            raise CheckpointError(
-                f"{shape[0]} rows are not pairs in each of {config[key]} heads", place=place
-            )
-    return shape
 
 
 def open_parts(path: Path) -> list[GgufFile]:
@@ -121,25 +106,22 @@ def items(name: str, file: GgufFile, entry: Entry, row: Architecture) -> Iterato
         yield name, Item(file, entry, None)
         return
     layer, middle, fused, expert, kind = match.groups()
-    stem = f"blk.{{i}}.{middle}" if layer is not None else middle
-    table = row.experts if fused or expert is not None else row.tensors
-    known = table.get(stem)
+    kind = kind or ""
+    known = row.name(layer, middle, bool(fused) or expert is not None)
     if known is None:
         yield name, Item(file, entry, None)
         return
-    known = known.replace("{i}", layer or "") + f".{kind}"
-    transform = row.transforms.get(middle)
-    if transform is None and middle.endswith("_norm"):
-        transform = row.transforms.get("*_norm")
+    known += kind
+    change = row.changed(middle, kind.removeprefix("."))
     if not fused:
-        yield known.replace("{e}", expert or ""), Item(file, entry, transform)
+        yield known.replace("{e}", expert or ""), Item(file, entry, change)
         return
     if len(entry.shape) != 3:
         raise UnsupportedError(
             f"`{name}` has {len(entry.shape)} axes, wants 3", place=str(file.path)
         )
     for index, part in enumerate(slices(entry)):
-        yield known.replace("{e}", str(index)), Item(file, part, transform)
+        yield known.replace("{e}", str(index)), Item(file, part, change)
 
 
 def slices(entry: Entry) -> list[Entry]:
