@@ -17,7 +17,7 @@ CPP_FORMATTED := $(filter %.cc %.h,$(CPP))
 # One thread a process: the tests run WORKERS processes side by side.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test models lint format types cpp-test clean env
+.PHONY: demo test models lint format types cpp-test arm-test clean env
 
 demo: env
 	$(BIN)/python -m smelt.demo --chat "$$($(BIN)/python tests/models.py smollm2_gguf)" \
@@ -48,6 +48,10 @@ cpp-test: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset sanitize
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset sanitize
 	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset sanitize --no-tests=error $(ARGS)
+
+# Cross-compiled and emulated where this machine is no ARM; says why where that cannot be had.
+arm-test: env
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/arm
 
 env: $(VENV)/.installed
 

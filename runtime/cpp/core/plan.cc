@@ -37,6 +37,10 @@ class Planner {
       : s_(*session), m_(*session->model_), options_(options) {}
 
   Status Plan() {
+    if (!IsaSupported(options_.isa)) {
+      return Error(Code::kUnsupported,
+                   "this build's kernels need other instructions than this machine has");
+    }
     SMELT_TRY(Limits());
     const std::vector<int64_t> values = s_.most_;
     std::vector<int64_t> dims(m_.dims.count);

@@ -10,6 +10,28 @@
 #else
 #define SMELT_X86 0
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+// The build says which tables it has (SMELT_ISAS in CMake).
+#ifndef SMELT_HAS_PORTABLE
+#define SMELT_HAS_PORTABLE 0
+#endif
+#ifndef SMELT_HAS_AVX2
+#define SMELT_HAS_AVX2 0
+#endif
+#ifndef SMELT_HAS_AVX512
+#define SMELT_HAS_AVX512 0
+#endif
+#ifndef SMELT_HAS_NEON
+#define SMELT_HAS_NEON 0
+#endif
+#ifndef SMELT_HAS_I8MM
+#define SMELT_HAS_I8MM 0
+#endif
 
 namespace smelt {
 
@@ -32,40 +54,75 @@ uint64_t SavedState() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
-bool HasAvx2() {
+[[maybe_unused]] bool HasAvx2() {
   const Cpuid one(1), seven(7);
   return (SavedState() & 0x6) == 0x6 && (one.c & (1u << 12)) && (one.c & (1u << 29)) &&
          (seven.b & (1u << 5));
 }
 
-bool HasAvx512() {
+[[maybe_unused]] bool HasAvx512() {
   const unsigned kFDqBwVl = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);
   const Cpuid seven(7);
   return HasAvx2() && (SavedState() & 0xE0) == 0xE0 && (seven.b & kFDqBwVl) == kFDqBwVl &&
          (seven.c & (1u << 11));
 }
 
-bool HasAmx() {
+[[maybe_unused]] bool HasAmx() {
+#if SMELT_HAS_AVX512
   const unsigned kBf16TileInt8 = (1u << 22) | (1u << 24) | (1u << 25);
   return HasAvx512() && (SavedState() & 0x60000) == 0x60000 &&
          (Cpuid(7).d & kBf16TileInt8) == kBf16TileInt8 && GrantAmx();
+#else
+  return false;
+#endif
 }
 
 }  // namespace
 
-bool IsaSupported(Isa isa) {
-  static const bool supported[] = {true, HasAvx2(), HasAvx512(), HasAmx()};
-  return supported[static_cast<int>(isa)];
+#elif defined(__aarch64__)
+
+namespace {
+
+// Bits of AT_HWCAP and AT_HWCAP2, which older headers do not name.
+[[maybe_unused]] bool HasFeature(int word, unsigned bit, const char* apple) {
+#if defined(__linux__)
+  (void)apple;
+  return (getauxval(word == 1 ? AT_HWCAP : AT_HWCAP2) >> bit) & 1;
+#elif defined(__APPLE__)
+  (void)word, (void)bit;
+  int has = 0;
+  size_t size = sizeof has;
+  return sysctlbyname(apple, &has, &size, nullptr, 0) == 0 && has != 0;
+#else
+  (void)word, (void)bit, (void)apple;
+  return false;
+#endif
+}
+[[maybe_unused]] bool HasDotProducts() { return HasFeature(1, 20, "hw.optional.arm.FEAT_DotProd"); }
+[[maybe_unused]] bool HasI8mm() {
+  return HasDotProducts() && HasFeature(2, 13, "hw.optional.arm.FEAT_I8MM");
 }
 
-#else
-
-bool IsaSupported(Isa isa) { return isa == Isa::kPortable; }
+}  // namespace
 
 #endif
 
+bool IsaSupported(Isa isa) {
+#if SMELT_X86
+  static const bool supported[kIsas] = {SMELT_HAS_PORTABLE, SMELT_HAS_AVX2 && HasAvx2(),
+                                        SMELT_HAS_AVX512 && HasAvx512(), HasAmx()};
+#elif defined(__aarch64__)
+  static const bool supported[kIsas] = {
+      SMELT_HAS_PORTABLE,         false, false, false, SMELT_HAS_NEON && HasDotProducts(),
+      SMELT_HAS_I8MM && HasI8mm()};
+#else
+  static const bool supported[kIsas] = {SMELT_HAS_PORTABLE};
+#endif
+  return supported[static_cast<int>(isa)];
+}
+
 const char* IsaName(Isa isa) {
-  static const char* const kNames[] = {"portable", "avx2", "avx512", "amx"};
+  static const char* const kNames[kIsas] = {"portable", "avx2", "avx512", "amx", "neon", "i8mm"};
   return kNames[static_cast<int>(isa)];
 }
 
@@ -73,7 +130,7 @@ Isa BestIsa() {
   static const Isa best = [] {
     const char* wanted = getenv("SMELT_ISA");
     Isa found = Isa::kPortable;
-    for (int i = 0; i <= static_cast<int>(Isa::kAmx); ++i) {  // from plain to best
+    for (int i = 0; i < kIsas; ++i) {  // from plain to best
       const Isa isa = static_cast<Isa>(i);
       if (!IsaSupported(isa)) continue;
       found = isa;
@@ -85,13 +142,31 @@ Isa BestIsa() {
 }
 
 const KernelTable& TableOf(Isa isa) {
-#if SMELT_X86
+#if SMELT_HAS_AVX512
   if (isa == Isa::kAmx) return avx512::kAmxTable;
   if (isa == Isa::kAvx512) return avx512::kTable;
+#endif
+#if SMELT_HAS_AVX2
   if (isa == Isa::kAvx2) return avx2::kTable;
 #endif
+#if SMELT_HAS_NEON
+  if (isa == Isa::kNeon) return neon::kTable;
+#endif
+#if SMELT_HAS_I8MM
+  if (isa == Isa::kI8mm) return i8mm::kTable;
+#endif
   (void)isa;
+#if SMELT_HAS_PORTABLE
   return portable::kTable;
+#elif SMELT_HAS_AVX2
+  return avx2::kTable;  // where not even this runs, no session opens
+#elif SMELT_HAS_AVX512
+  return avx512::kTable;
+#elif SMELT_HAS_NEON
+  return neon::kTable;
+#else
+  return i8mm::kTable;
+#endif
 }
 
 }  // namespace smelt

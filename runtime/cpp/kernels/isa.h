@@ -178,6 +178,12 @@ extern const KernelTable kTable;
 namespace avx512 {
 extern const KernelTable kTable, kAmxTable;
 }
+namespace neon {
+extern const KernelTable kTable;
+}
+namespace i8mm {
+extern const KernelTable kTable;
+}
 bool GrantAmx();  // asks the system once; false where there is none
 
 }  // namespace smelt

@@ -22,11 +22,13 @@ namespace smelt {
 // ---- where a kernel runs ----
 
 // kAvx2: and FMA, F16C; kAvx512: F BW DQ VL VNNI; kAmx: and AMX tiles of int8 and bf16, which the
-// system must grant.
-enum class Isa : uint8_t { kPortable, kAvx2, kAvx512, kAmx };
+// system must grant;
+// kNeon: and dot products; kI8mm: and int8 matrix products.
+enum class Isa : uint8_t { kPortable, kAvx2, kAvx512, kAmx, kNeon, kI8mm };
+constexpr int kIsas = 6;
 
 bool IsaSupported(Isa isa);
-const char* IsaName(Isa isa);  // "portable", "avx2", "avx512", "amx": also the values of SMELT_ISA
+const char* IsaName(Isa isa);  // as SMELT_ISA names it
 // The best supported set, or the one SMELT_ISA names when it is supported; read once, then fixed.
 Isa BestIsa();
 

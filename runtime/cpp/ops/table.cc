@@ -8,7 +8,7 @@ using namespace ops;
 
 constexpr bool kInPlace = true;
 
-constexpr OpSpec kTable[] = {
+constexpr OpSpec kAll[] = {
     // elementwise, one operand
     {1, "neg", "x", 1, "", CheckUnary, RunNeg, nullptr, kInPlace},
     {2, "abs", "x", 1, "", CheckUnary, RunAbs, nullptr, kInPlace},
@@ -91,16 +91,39 @@ constexpr OpSpec kTable[] = {
     {83, "attention", "xxx???", 1, "ffww", CheckAttention, RunAttention, ScratchAttention, false},
 };
 
-struct Index {
-  const OpSpec* by_opcode[128] = {};
-  constexpr Index() {
-    for (const OpSpec& spec : kTable) by_opcode[spec.opcode] = &spec;
+// A build for known models says which opcodes it keeps (SMELT_OPS in CMake). The others' rows are
+// empty, so that nothing refers to what implements them and the linker leaves it out.
+constexpr bool IsKept([[maybe_unused]] uint16_t opcode) {
+#ifdef SMELT_KEPT_OPS
+  for (uint16_t kept : {SMELT_KEPT_OPS}) {
+    if (kept == opcode) return true;
+  }
+  return false;
+#else
+  return true;
+#endif
+}
+
+struct Table {
+  OpSpec rows[sizeof kAll / sizeof *kAll] = {};
+  int8_t row_of[128] = {};
+  constexpr Table() {
+    for (int8_t& row : row_of) row = -1;
+    int8_t count = 0;
+    for (const OpSpec& spec : kAll) {
+      if (!IsKept(spec.opcode)) continue;
+      rows[count] = spec;
+      row_of[spec.opcode] = count++;
+    }
   }
 };
-constexpr Index kIndex;
+constexpr Table kTable;
 
 }  // namespace
 
-const OpSpec* FindOp(uint16_t opcode) { return opcode < 128 ? kIndex.by_opcode[opcode] : nullptr; }
+const OpSpec* FindOp(uint16_t opcode) {
+  if (opcode >= 128 || kTable.row_of[opcode] < 0) return nullptr;
+  return &kTable.rows[kTable.row_of[opcode]];
+}
 
 }  // namespace smelt

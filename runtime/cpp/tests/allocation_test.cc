@@ -1,8 +1,8 @@
 // Nothing allocates after open: every way to get memory is counted, on every thread, while a model
 // generates. And what open takes is what Measure said, in one piece.
 //   allocation_test MODEL.smelt TOKENS [CONTEXT]
-// The allocator is replaced by counting functions in front of glibc's; under AddressSanitizer, which
-// replaces it itself, by its hooks.
+// The allocator is replaced by counting functions in front of glibc's; under AddressSanitizer,
+// which replaces it itself, by its hooks.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -36,9 +36,10 @@ static bool InstallCounter() {
              [](const volatile void*) {}) != 0;
 }
 #elif defined(__GLIBC__)
-#include <cerrno>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cerrno>
 extern "C" {
 void* __libc_malloc(size_t);
 void* __libc_calloc(size_t, size_t);

@@ -110,7 +110,7 @@ void TestCase(Random& random, const Case& c) {
   for (size_t i = 0; i < mask.size(); ++i)
     mask[i] = i < static_cast<size_t>(c.keys) / 2 ? 0 : random.Int(0, 3) != 0;
   const int64_t capacity = c.ring ? c.window + c.queries + 2 : c.keys + 7;
-  std::vector<float> first[4];
+  std::vector<float> first[kIsas];
   std::vector<double> want;
   ForEachExec([&](const Exec& exec) {
     snprintf(label, sizeof label,

@@ -190,7 +190,7 @@ void ForEachExec(const Body& body) {
   static bool started = false;
   for (int i = 0; i < 3 && !started; ++i) pools[i].Start(i + 2);
   started = true;
-  for (int i = 0; i <= static_cast<int>(Isa::kAmx); ++i) {
+  for (int i = 0; i < kIsas; ++i) {
     const Isa isa = static_cast<Isa>(i);
     if (!IsaSupported(isa)) continue;
     body(Exec{isa, nullptr});

@@ -107,7 +107,7 @@ void TestLinear(Random& random, const LinearCase& c) {
     if (c.gated) want[i] *= up[i] + (c.bias ? static_cast<double>(bias2[o]) : 0);
     if (c.residual) want[i] += static_cast<double>(residual[i]);
   }
-  std::vector<float> first[4];
+  std::vector<float> first[kIsas];
   ForEachExec([&](const Exec& exec) {
     snprintf(label, sizeof label,
              "linear format %d sym %d group %d input %d rows %d O %d K %d act %d gated %d %s/%d",

@@ -133,6 +133,54 @@ void Panels(const PackedMatrix& w, int64_t panel, const TileCall& call, int row,
   }
 }
 
+#if SMELT_KERNEL_ISA == SMELT_I8MM
+
+// Eight columns of a panel as pairs of rows: a block of int4, two blocks of int8.
+template <Format kFormat>
+SMELT_INLINE void PairsOfRows(const uint8_t* codes, int8x16_t* rows) {
+  if constexpr (kFormat == Format::kInt4) {
+    const Vb block = LoadB(codes), low = LowNibbles(block), high = HighNibbles(block);
+    Zip({Signed(low.a), Signed(low.b), Signed(low.c), Signed(low.d)},
+        {Signed(high.a), Signed(high.b), Signed(high.c), Signed(high.d)}, rows);
+  } else {
+    Zip(Prepare8(LoadB(codes)), Prepare8(LoadB(codes + 64)), rows);
+  }
+}
+
+// Prefill with matrix products of 2 x 8 x 2: four rows of a tile. The integers are those of Panels.
+template <Format kFormat, bool kZeros>
+void Squared(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
+  constexpr int kHeight = kTileRows;
+  const int64_t groups = w.padded_cols / w.shape.group, eights = w.shape.group / 8;
+  const IntTile tile = TileAt(call);
+  const int32_t* q = tile.q + row;
+  const float* in_scale = tile.scale + row;
+  const int32_t* start = tile.start + row;
+  Group<kFormat, kZeros> group;
+  group.Begin(w, panel);
+  Vf sum[4] = {Zero(), Zero(), Zero(), Zero()};
+  for (int64_t g = 0; g < groups; ++g, in_scale += kHeight, start += kHeight) {
+    Squares acc[2] = {};
+    for (int64_t b = 0; b < eights; ++b, q += 2 * kHeight) {
+      int8x16_t rows[8];
+      PairsOfRows<kFormat>(group.codes, rows);
+      group.codes += kFormat == Format::kInt4 ? 64 : 128;
+      Multiply(acc[0], rows, TwoInputs(q, kHeight));
+      Multiply(acc[1], rows, TwoInputs(q + 2, kHeight));
+    }
+    const Vi sums[4] = {RowOf<0>(acc[0]), RowOf<1>(acc[0]), RowOf<0>(acc[1]), RowOf<1>(acc[1])};
+    const Vf scale = LoadF16(group.scales);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r)
+      sum[r] = Fma(ToFloat(sums[r] + group.Start(start + r)), scale * Set1(in_scale[r]), sum[r]);
+    group.Next();
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; ++r) Store(out + r * kPanel, sum[r]);
+}
+
+#endif
+
 // Blocks of one row, alternating between accumulators, because here nothing else hides the latency
 // of a product. int4: `odd` gathers the high nibbles, kHighShift bits too large where shifting the
 // sum is cheaper than every block.
@@ -179,7 +227,11 @@ template <Format kFormat, bool kZeros>
 void Run(const TileCall& call) {
   constexpr PanelKernel kRow = PanelOfRow<kFormat, kZeros>;
   if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
+#if SMELT_KERNEL_ISA == SMELT_I8MM
+  constexpr PanelKernel kNarrow = Squared<kFormat, kZeros>;
+#else
   constexpr PanelKernel kNarrow = Panels<kFormat, kZeros, 4, 1>;
+#endif
   if constexpr (kIntPanels == 1)
     return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
   ForPanels(call, {kIntPanels, kIntRows, Panels<kFormat, kZeros, kIntRows, kIntPanels>,

@@ -10,6 +10,8 @@
 #define SMELT_PORTABLE 0
 #define SMELT_AVX2 1
 #define SMELT_AVX512 2
+#define SMELT_NEON 3
+#define SMELT_I8MM 4
 
 #if SMELT_KERNEL_ISA == SMELT_AVX512
 #include "simd_avx512.h"
@@ -17,6 +19,12 @@
 #elif SMELT_KERNEL_ISA == SMELT_AVX2
 #include "simd_avx2.h"
 #define SMELT_ISA_NS avx2
+#elif SMELT_KERNEL_ISA == SMELT_NEON
+#define SMELT_ISA_NS neon
+#include "simd_neon.h"
+#elif SMELT_KERNEL_ISA == SMELT_I8MM
+#define SMELT_ISA_NS i8mm
+#include "simd_neon.h"
 #else
 #include "simd_portable.h"
 #define SMELT_ISA_NS portable
