@@ -68,7 +68,7 @@ def test_every_spec_is_planned_to_the_byte(case: Case, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("threads", [1, 2])
 def test_memory_of_the_process_is_within_three_percent(
-    options: dict[str, str], threads: int, checkpoint: Path, tmp_path: Path
+    options: dict[str, Any], threads: int, checkpoint: Path, tmp_path: Path
 ) -> None:
     small, out = tmp_path / "small.smelt", tmp_path / "model.smelt"
     compile(tiny.llama(tmp_path / "tiny"), target="edge", out=small, verify=False)

@@ -1,9 +1,10 @@
-"""`smelt bench --profile`: every instruction is counted once, by hand-made numbers of a tiny model."""
+"""`smelt bench --profile`: instructions are counted once; numbers of a tiny model made by hand."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -23,7 +24,7 @@ LAYERS, DIM, HEADS, WIDTH, INNER, VOCAB = 2, 40, 5, 8, 72, 99
 @pytest.fixture(scope="module", params=["plain", "int4"])
 def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("profile")
-    options = {} if request.param == "plain" else {"quant": "int4"}
+    options: dict[str, Any] = {} if request.param == "plain" else {"quant": "int4"}
     out = folder / "model.smelt"
     return compile(
         tiny.llama(folder / "llama"), target="edge", out=out, verify=False, **options

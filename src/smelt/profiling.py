@@ -1,4 +1,4 @@
-"""`smelt bench --profile`: where the time of an edge artifact goes, next to what the machine allows.
+"""`smelt bench --profile`: where the time of an edge artifact goes, and what the machine allows.
 
 Bytes are those that an instruction reads and writes as they are stored, each once; operations are
 those of ``ir.cost``. The limit of an instruction is the longer of two times: its weights and state

@@ -1,0 +1,138 @@
+"""The C++ library as embedders build it: its example, its memory, its size."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import smelt
+from smelt.compiling import compile
+from smelt.runtime.artifact import open_artifact
+from tests import tiny
+from tests.models import ModelUnavailable, stories15m
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPT = [1, 9, 4, 7]
+
+MEGABYTE = 1_000_000
+KILOBYTE = 1000
+
+if sys.platform != "linux":
+    pytest.skip("the library is built for Linux here", allow_module_level=True)
+
+
+def _tool(name: str) -> str:
+    """A program beside this Python, or on the path."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@cache
+def built(name: str, *options: str) -> Path:
+    """The folder of a release build of library and tools; one process builds, others wait."""
+    folder = ROOT / "build" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    cmake, ninja = _tool("cmake"), _tool("ninja")
+    words = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DSMELT_TESTS=ON", *options]
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _run(cmake, "-S", ROOT, "-B", folder, *words)
+        _run(cmake, "--build", folder, "--target", "generate", "allocation_test", "smelt_shared")
+    return folder / "runtime" / "cpp"
+
+
+def _run(*words: object, **env: str) -> str:
+    done = subprocess.run(
+        [str(word) for word in words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _stripped(library: Path, folder: Path) -> int:
+    out = folder / "stripped.so"
+    _run(_tool("strip"), "-o", out, library)
+    return out.stat().st_size
+
+
+def _greedy(path: Path, count: int) -> list[int]:
+    """What Python's engine generates, without the token that ends it."""
+    generation = smelt.open(path, threads=1).generate(
+        ids=PROMPT, max_new_tokens=count, temperature=0.0
+    )
+    ids = generation.wait().ids
+    return ids[:-1] if generation.finish == "eos" else ids
+
+
+def _llama(folder: Path) -> Path:
+    return tiny.llama(folder / "llama", max_position_embeddings=512)
+
+
+def _stories(folder: Path) -> Path:
+    try:
+        return stories15m()
+    except ModelUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("quant", [None, "int4", "int8,asym"])
+@pytest.mark.parametrize("source", [_llama, _stories])
+def test_the_example_generates_what_python_does(
+    source: Callable[[Path], Path], quant: str | None, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.smelt"
+    compile(source(tmp_path), target="edge", quant=quant, out=out, verify=False)
+    for threads in ("1", "2"):
+        said = _run(built("cpp") / "generate", out, 40, *PROMPT, SMELT_THREADS=threads)
+        assert [int(word) for word in said.split()] == _greedy(out, 40)
+
+
+@pytest.mark.parametrize(("quant", "kv"), [(None, None), ("int4", "int8"), ("int8", "bf16")])
+def test_nothing_allocates_over_a_thousand_tokens(
+    quant: str | None, kv: str | None, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.smelt"
+    compile(_llama(tmp_path), target="edge", quant=quant, kv=kv, out=out, verify=False)
+    said = _run(built("cpp") / "tests" / "allocation_test", out, 1000, 512)
+    assert said.count("nothing allocated after open") == 2 or "skipped" in said
+
+
+def test_the_library_has_at_most_a_megabyte(tmp_path: Path) -> None:
+    size = _stripped(built("cpp") / "libsmelt.so", tmp_path)
+    print(f"libsmelt.so, all kernels, stripped: {size} bytes")
+    assert size <= MEGABYTE
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="builds the AVX2 kernels")
+def test_a_library_for_one_model_has_at_most_400_kb(tmp_path: Path) -> None:
+    out = tmp_path / "model.smelt"
+    compile(_llama(tmp_path), target="edge", quant="int4", out=out, verify=False)
+    opcodes = np.unique(open_artifact(out).table("instructions")["opcode"])
+    kept = ";".join(str(code) for code in opcodes)
+    folder = built("cpp-small", "-DSMELT_ISAS=avx2", f"-DSMELT_OPS={kept}")
+    size = _stripped(folder / "libsmelt.so", tmp_path)
+    print(f"libsmelt.so, AVX2 and {len(opcodes)} opcodes, stripped: {size} bytes")
+    assert size <= 400 * KILOBYTE
+    said = _run(folder / "generate", out, 20, *PROMPT)
+    assert len(said.split()) > 0
+    other = tmp_path / "other.smelt"
+    compile(tiny.gpt2(tmp_path / "gpt2"), target="edge", out=other, verify=False)
+    words = [folder / "generate", other, "2", "1"]
+    refused = subprocess.run([str(w) for w in words], capture_output=True, text=True)
+    assert refused.returncode == 1 and "opcode" in refused.stderr
