@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from smelt.backends.torch.chunks import in_chunks
 from smelt.errors import UnsupportedError
 from smelt.ir.types import DType
 
@@ -190,6 +191,8 @@ def _linear_attention(
 ) -> tuple[Tensor, Tensor]:
     import torch
 
+    if beta is None and decay.shape[3] == 1 and v.shape[1] > 1:
+        return in_chunks(q, k, v, decay, state)
     group = v.shape[2] // k.shape[2]
     q, k = q.repeat_interleave(group, 2)[..., None], k.repeat_interleave(group, 2)[..., None]
     factor = decay.exp()[..., None]

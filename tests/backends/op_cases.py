@@ -394,6 +394,12 @@ def _matrices() -> Iterator[Case]:
     beta, each = In("f32[batch, seq, 4]", 0, 1), In("f32[batch, seq, 4, 3]", -1, 0)
     unit, whole = In(key, -0.5, 0.5), In("f32[batch, seq, 4, 1]", -1, 0)
     yield _case("linear_attention", key, unit, value, whole, None, state, note="no delta")
+    long = "f32[2, 150, 2, 3]", In("f32[2, 150, 4, 1]", -9, 0)
+    yield _case(
+        "linear_attention",
+        *(long[0], In(long[0], -0.5, 0.5), "f32[2, 150, 4, 5]", long[1], None, "f32[2, 4, 3, 5]"),
+        note="chunks",
+    )
     yield _case("linear_attention", key, unit, value, whole, beta, state, note="delta")
     yield _case("linear_attention", key, unit, value, each, beta, state, note="each row")
 

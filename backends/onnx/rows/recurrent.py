@@ -9,6 +9,7 @@ import numpy as np
 
 from smelt.backends.onnx.graph import Graph
 from smelt.backends.onnx.row import Rows
+from smelt.backends.onnx.rows.chunks import in_chunks
 from smelt.backends.onnx.value import Value
 from smelt.ir.dims import Size
 from smelt.ir.types import Type
@@ -67,6 +68,8 @@ def _recurrence(g: Graph, x: Value, decay: Value, state: Value, kind: str) -> Va
 def _linear_attention(
     g: Graph, q: Value, k: Value, v: Value, decay: Value, beta: Value | None, state: Value
 ) -> tuple[Value, ...]:
+    if beta is None and decay.shape[3] == 1:
+        return in_chunks(g, q, k, v, decay, state)
     column, row = g.ints(-1), g.ints(-2)
     heads, key_heads = v.shape[2], k.shape[2]
     assert isinstance(heads, int) and isinstance(key_heads, int)
