@@ -21,6 +21,7 @@ from smelt.frontend.checkpoint.tensors import Array
 
 SIZE_LIMIT = 1 << 31
 SIZES = ("embedding_length", "attention.head_count", "attention.head_count_kv")
+MAY_BE_ZERO = frozenset({"leading_dense_block_count", "expert_shared_count"})
 IDS = {"bos": "bos_token_id", "eos": "eos_token_id", "padding": "pad_token_id"}
 
 # How far a stored rope factor may be from the formula's: f32 rounding of both.
@@ -96,7 +97,8 @@ def refuse_unread(metadata: Metadata, row: Architecture) -> None:
         if not key.startswith(start):
             continue
         name = key.removeprefix(start)
-        if name in row.keys or name in READ_ELSEWHERE or not metadata.values[key]:
+        value = metadata.values[key]
+        if name in row.keys or name in READ_ELSEWHERE or not value or row.wants.get(name) == value:
             continue
         raise UnsupportedError(
             f"`{key}` is {short(metadata.values[key])}, and smelt does not know what it means",
@@ -118,7 +120,8 @@ def config_of(
     for key, name in row.keys.items():
         value = metadata.get(key) if name else None
         if value is not None:
-            config[name] = value if isinstance(value, bool) else metadata.number(key)
+            is_plain = isinstance(value, bool) or (value == 0 and key in MAY_BE_ZERO)
+            config[name] = value if is_plain else metadata.number(key)
     hidden, heads, groups = (row.keys.get(key, "") for key in SIZES)
     require(config, [name for name in (hidden, row.keys["block_count"], heads) if name], place)
     if groups:

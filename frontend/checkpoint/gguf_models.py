@@ -47,15 +47,19 @@ class Architecture:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
     change: Mapping[str, str] = field(default_factory=dict)
+    wants: Mapping[str, Any] = field(default_factory=dict)
     derived: str = ""
     rope: bool = True
 
-    def name(self, layer: str | None, middle: str, is_expert: bool) -> str | None:
-        """The Hugging Face name of a tensor, without its last part; {e} is the expert."""
-        if layer is None:
-            return self.outer.get(middle)
-        known = (self.experts if is_expert else self.layer).get(middle)
-        return self.path.replace("{i}", layer) + known if known else None
+    def name(self, layer: str | None, middle: str, kind: str, is_expert: bool) -> str | None:
+        """The Hugging Face name of a tensor; {e} is the expert. kind: `.weight`, `.bias` or none;
+        a table may name a tensor with its kind, or without.
+        """
+        table = self.outer if layer is None else self.experts if is_expert else self.layer
+        path = "" if layer is None else self.path.replace("{i}", layer)
+        if kind and middle + kind in table:
+            return path + table[middle + kind]
+        return path + table[middle] + kind if middle in table else None
 
     def changed(self, middle: str, kind: str) -> Change | None:
         """What GGUF changed in a tensor, by its name or by the end of it."""

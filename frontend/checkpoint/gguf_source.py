@@ -107,11 +107,10 @@ def items(name: str, file: GgufFile, entry: Entry, row: Architecture) -> Iterato
         return
     layer, middle, fused, expert, kind = match.groups()
     kind = kind or ""
-    known = row.name(layer, middle, bool(fused) or expert is not None)
+    known = row.name(layer, middle, kind, bool(fused) or expert is not None)
     if known is None:
         yield name, Item(file, entry, None)
         return
-    known += kind
     change = row.changed(middle, kind.removeprefix("."))
     if not fused:
         yield known.replace("{e}", expert or ""), Item(file, entry, change)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import smelt.ir.ops  # noqa: F401 - defines the ops that specs call
+from smelt.frontend.checkpoint.gguf_models import ARCHITECTURES
 from smelt.frontend.layers.registry import LAYERS
 from smelt.frontend.spec.library import LIBRARY, builtin, names, resolve
 from smelt.frontend.spec.syntax import Definition
@@ -112,6 +113,14 @@ def _page(found: tuple[Listed, ...], missing: Mapping[str, str]) -> Iterator[str
             proven += f": {', '.join(spec.real)}"
         cells = (", ".join(spec.tasks), ", ".join(spec.caches), spec.reach, proven)
         yield f"| `{spec.name}` | {spec.title} | {' | '.join(cells)} |"
+    yield ""
+    yield "## GGUF"
+    yield ""
+    yield "Files of these architectures of llama.cpp are read as the checkpoints of these types;"
+    yield "a file whose metadata or tensors say more than smelt knows is refused."
+    yield ""
+    pairs = sorted((name, row.type) for name, row in ARCHITECTURES.items())
+    yield ", ".join(f"{name} → `{model_type}`" for name, model_type in pairs) + "."
     if missing:
         yield ""
         yield "## Not here"

@@ -35,6 +35,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "alibi": False,
     },
     "gpt_bigcode": {"multi_query": True},
+    "dots1": {"sliding_window": None, "layer_types": None, "n_group": 1, "topk_group": 1},
     "cohere2": {"layer_types": ["sliding_attention"] * 2, "num_hidden_layers": 2},
     "gemma2": {"query_pre_attn_scalar": 10, "head_dim": 10},
     "gemma3_text": {
@@ -118,8 +119,10 @@ SAID: dict[str, tuple[str, ...]] = {
     "add_layer_norm_eps": ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"),
     "add_key_length": ("head_dim",),
     "add_value_length": ("head_dim",),
-    "add_expert_count": ("num_local_experts", "num_experts"),
-    "add_expert_used_count": ("num_experts_per_tok",),
+    "add_expert_count": (
+        *("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
+    ),
+    "add_expert_used_count": ("num_experts_per_tok", "moe_k"),
     "add_expert_feed_forward_length": ("moe_intermediate_size",),
     "add_expert_shared_feed_forward_length": ("shared_expert_intermediate_size",),
     "add_sliding_window": ("sliding_window",),
@@ -131,9 +134,15 @@ SAID: dict[str, tuple[str, ...]] = {
     "add_final_logit_softcapping": ("final_logit_softcapping",),
     "add_clamp_kqv": ("clip_qkv",),
     "add_parallel_residual": ("use_parallel_residual",),
+    "add_leading_dense_block_count": ("first_k_dense_replace", "moe_layer_start_index"),
+    "add_interleave_moe_layer_step": ("moe_layer_interval",),
+    "add_expert_shared_count": ("n_shared_experts", "moe_num_shared_experts"),
+    "add_expert_weights_scale": ("routed_scaling_factor",),
 }
 #: What the converter of an architecture says differently, or leaves out (None).
 OTHERWISE: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "dots1": {"add_expert_weights_norm": ("norm_topk_prob",), "add_sliding_window": None},
+    "minimax-m2": {"add_expert_feed_forward_length": ("intermediate_size",)},
     "qwen2": {"add_sliding_window": None},
     "qwen3": {"add_sliding_window": None},
     "qwen2moe": {"add_sliding_window": None},
@@ -155,6 +164,9 @@ OTHERWISE: dict[str, dict[str, tuple[str, ...] | None]] = {
 }
 
 
+SIGMOIDS = ("dots1", "minimax-m2")
+
+
 def write(path: Path, name: str, config: dict[str, Any], tensors: dict[str, Array]) -> None:
     """A GGUF file as llama.cpp's converter would write it."""
     arch = name.partition("+")[0]
@@ -173,11 +185,14 @@ def write(path: Path, name: str, config: dict[str, Any], tensors: dict[str, Arra
         heads = config["num_attention_heads"]
         width = config.get("head_dim") or config["hidden_size"] // heads
         writer.add_rope_dimension_count(int(width * rope.get("partial_rotary_factor", 1.0)))
+    if name in SIGMOIDS:
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     add_tokenizer(writer)
     change = WRITTEN.get(name, lambda tensor, values, config: values)
     stacks: dict[str, list[Array]] = {}
     for tensor, values in tensors.items():
         values = np.ascontiguousarray(change(tensor, values, config))
+        tensor = tensor.replace("e_score_correction_bias", "e_score_correction.bias")
         before, found, after = tensor.partition(".experts.")
         if found:
             stacks.setdefault(f"{before}.experts.{after.partition('.')[2]}", []).append(values)
