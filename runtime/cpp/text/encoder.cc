@@ -187,7 +187,8 @@ Span Encoder::Offsets(const Piece& piece, uint32_t begin, uint32_t end, uint32_t
     uint32_t left = t_.trims_[2 * id];
     const uint32_t right = t_.trims_[2 * id + 1];
     const bool is_first = emitted_ == 0 || found.begin == 0;
-    if (left && is_first && info_.flags & kTrimKeepsOne) --left;
+    // One space may be the one that was put before the text; of more, none was.
+    if (left == 1 && is_first && info_.flags & kTrimKeepsOne) left = 0;
     found.begin = std::min(found.begin + left, std::max(found.begin, found.end));
     if (right && found.end >= right) found.end = std::max(found.end - right, found.begin);
   }

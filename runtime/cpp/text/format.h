@@ -47,7 +47,7 @@ enum Flag : uint32_t {
   kByteFallback = 2,
   kWholeWords = 4,     // a word in the vocabulary is not made of parts
   kTrimOffsets = 8,    // offsets leave out the spaces around a token
-  kTrimKeepsOne = 16,  // but not the one that was put before the text
+  kTrimKeepsOne = 16,  // but not a single one at the start of the text
   kLossyBytes = 32,    // decoding: pieces are bytes; what is not UTF-8 becomes U+FFFD
 };
 
