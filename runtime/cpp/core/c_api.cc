@@ -64,6 +64,7 @@ bool Convert(const smelt_options* options, smelt::Options* out) {
   }
   out->memory = options->memory;
   out->memory_bytes = static_cast<int64_t>(options->memory_bytes);
+  out->max_memory = options->max_memory;
   return true;
 }
 
@@ -210,6 +211,8 @@ smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_
   std::memcpy(out->dims, view.dims, sizeof out->dims);
   return SMELT_OK;
 }
+
+void smelt_ask(smelt_session* session, int64_t rows) { session->session->Ask(rows); }
 
 void smelt_reset(smelt_session* session) { session->session->Reset(); }
 int64_t smelt_past(const smelt_session* session) { return session->session->past(); }

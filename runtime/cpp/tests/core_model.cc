@@ -85,7 +85,7 @@ Fed Feed(Session* session, const std::vector<int64_t>& ids, int64_t rows) {
   const View& logits = session->Output(0, 0);
   const int64_t width = logits.last();
   for (int64_t r = 0; r < rows; ++r) {
-    const float* last = logits.f32() + ((r + 1) * count - 1) * width;
+    const float* last = logits.f32() + ((r + 1) * logits.dims[1] - 1) * width;
     fed.logits.insert(fed.logits.end(), last, last + width);
   }
   return fed;

@@ -283,6 +283,48 @@ TEST(GenerateIsTheArgmaxOfEachStep) {
   EXPECT(made == expected);
 }
 
+TEST(ABudgetIsCheckedBeforeMemoryIsTaken) {
+  Options options;
+  Result<MemoryUse> use = Session::Measure(OpenSeed(), options);
+  REQUIRE(use.ok());
+  options.max_memory = use->resident();
+  EXPECT(Session::Open(OpenSeed(), options).ok());
+  --options.max_memory;
+  Result<std::unique_ptr<Session>> refused = Session::Open(OpenSeed(), options);
+  REQUIRE(!refused.ok());
+  EXPECT(refused.status().code() == Code::kOutOfMemory);
+  for (int64_t number : {use->resident(), options.max_memory}) {
+    EXPECT(std::strstr(refused.status().message(), std::to_string(number).c_str()) != nullptr);
+  }
+}
+
+TEST(LogitsOfTheLastRowsAreThoseOfAllRows) {
+  const Model::Pointer model = OpenSeed();
+  const uint32_t f = model->FindFunction("main");
+  const std::vector<int64_t> ids = {1, 5, 2, 7, 3};
+  std::vector<float> all;
+  for (int64_t rows : {5, 3, 1}) {
+    Options options;
+    options.limits = {{"last", 5}};
+    Result<std::unique_ptr<Session>> session = Session::Open(model, options);
+    REQUIRE(session.ok());
+    (*session)->Ask(rows);
+    EXPECT_OK(Feed(session->get(), ids).status);
+    const View& logits = (*session)->Output(f, 0);
+    REQUIRE(logits.rank == 3 && logits.contiguous && logits.dims[1] == rows);
+    const int64_t width = logits.last();
+    if (rows == 5) all.assign(logits.f32(), logits.f32() + logits.count);
+    const float* same = all.data() + (5 - rows) * width;
+    for (int64_t i = 0; i < rows * width; ++i) EXPECT(std::fabs(same[i] - logits.f32()[i]) < 1e-5f);
+  }
+  Result<std::unique_ptr<Session>> session = Session::Open(model, Options());
+  REQUIRE(session.ok());
+  EXPECT_OK(Feed(session->get(), ids).status);
+  EXPECT((*session)->Output(f, 0).dims[1] == 1);  // as the file says
+  (*session)->Ask(0);
+  EXPECT(!Feed(session->get(), {4}).status.ok());
+}
+
 TEST(TheCApiSaysWhatIsWrong) {
   EXPECT(smelt_abi() == SMELT_ABI);
   smelt::ModelFile file;

@@ -81,8 +81,9 @@ typedef struct smelt_options {
   size_t limit_count;
   void* memory; /* 64-byte aligned, smelt_memory_need bytes; NULL: allocated */
   size_t memory_bytes;
+  int64_t max_memory; /* open refuses to need more, mapped weights included; 0: no limit */
 } smelt_options;
-#define SMELT_OPTIONS {sizeof(smelt_options), 0, 0, NULL, 0, NULL, 0}
+#define SMELT_OPTIONS {sizeof(smelt_options), 0, 0, NULL, 0, NULL, 0, 0}
 
 typedef struct smelt_memory {
   int64_t weights; /* mapped from the file */
@@ -128,6 +129,10 @@ SMELT_API smelt_code smelt_run(smelt_session* session, uint32_t function,
 /* Valid until the next run. */
 SMELT_API smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_t output,
                                   smelt_tensor* out);
+
+/* Rows of logits at the end of a call, for files that can leave the others out: at most the
+ * session's limit of the symbol "last", which is 1 unless smelt_options.limits says more. */
+SMELT_API void smelt_ask(smelt_session* session, int64_t rows);
 
 SMELT_API void smelt_reset(smelt_session* session);
 SMELT_API int64_t smelt_past(const smelt_session* session);
