@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
+# Mutations of each seed that the fuzzer of model.smelt tries; 500000 makes a million of the two.
+MUTATIONS ?= 100000
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -45,9 +47,9 @@ types: env
 	$(BIN)/mypy
 
 cpp-test: env
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset sanitize
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset sanitize -DSMELT_MUTATIONS=$(MUTATIONS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset sanitize
-	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset sanitize --no-tests=error $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset sanitize --no-tests=error -j $(WORKERS) $(ARGS)
 
 # Cross-compiled and emulated where this machine is no ARM; says why where that cannot be had.
 arm-test: env
