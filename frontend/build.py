@@ -64,7 +64,7 @@ def build(
     view.refuse_other(required, chosen.name)
     harmless = (*evaluator.value("ignores", ()), *(key for key, *_ in required))
     view.refuse_unread(model_type, (*considered, *harmless))
-    own = _context(config)
+    own = own_context(config)
     longest = context or own
     bounds = dict(DEFAULT_BOUNDS)
     if longest:
@@ -156,14 +156,15 @@ def _symbols(node: Tensor) -> set[str]:
     }
 
 
-def _context(config: Mapping[str, Any]) -> int | None:
+def own_context(config: Mapping[str, Any]) -> int | None:
+    """The longest text that config.json is for; None when it does not say."""
     learned = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions")
     keys = (*learned, "max_encoder_position_embeddings", "seq_length", "model_max_length")
     key = next((k for k in keys if config.get(k) is not None), None)
     if key is None:
         # That of a pair is its parts' longest.
         parts = [config.get(name) for name in ("encoder", "decoder", "generator")]
-        found = [_context(part) for part in parts if isinstance(part, Mapping)]
+        found = [own_context(part) for part in parts if isinstance(part, Mapping)]
         return max((n for n in found if n is not None), default=None)
     return _positive(config, key)
 

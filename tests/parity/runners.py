@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from smelt.compiling import compile
-from smelt.frontend.build import build
+from smelt.frontend.build import build, own_context
 from smelt.frontend.checkpoint import open_checkpoint
 from smelt.ir.materialize import Weights
 from smelt.targets import TARGETS
@@ -20,6 +20,11 @@ from smelt.targets import TARGETS
 Array = np.ndarray[Any, Any]
 
 CONTEXT = 64
+
+
+def context(config: Mapping[str, Any]) -> int:
+    """That of all rows, or the model's own where a table of positions may end before it."""
+    return min(CONTEXT, own_context(config) or CONTEXT)
 
 
 class Runner(Protocol):
@@ -45,7 +50,7 @@ class Reference:
         checkpoint = open_checkpoint(str(directory))
         shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
         config = checkpoint.config
-        program = build(config, task=task, spec=spec, shapes=shapes, context=CONTEXT)
+        program = build(config, task=task, spec=spec, shapes=shapes, context=context(config))
         self._module = reference_module(program, Weights(program, checkpoint.read))
         self._state = State(program)
 
@@ -79,7 +84,7 @@ def _compiled(target: str, dialect: str | None) -> Open:
             target=target,
             dialect=dialect,
             task=task,
-            context=CONTEXT,
+            context=context(open_checkpoint(str(directory)).config),
             out=out / "artifact",
             verify=False,
         )

@@ -19,7 +19,7 @@ LED = table(
     },
     {
         **{key: value for key, value in BASE.items() if key != "max_position_embeddings"},
-        "max_encoder_position_embeddings": 32,
+        "max_encoder_position_embeddings": 50,
         "max_decoder_position_embeddings": 48,
         "attention_window": 4,
     },
