@@ -33,13 +33,16 @@ def remember(e: Evaluator, x: Tensor, name: str) -> Tensor:
 
 
 @layer
-def recall(e: Evaluator, name: str, shape: tuple[Size, ...] | None = None) -> Tensor:
-    """The state ``name`` here as the call began: zeros at first when its shape is given, else what
-    an earlier function of the task remembered.
+def recall(
+    e: Evaluator, name: str, shape: tuple[Size, ...] | None = None, like: Tensor | None = None
+) -> Tensor:
+    """The state ``name`` here as the call began: zeros at first when its shape is given (of the
+    model's dtype, or that of ``like``), else what an earlier function of the task remembered.
     """
+    dtype = e.scope.dtype if like is None else like.dtype
     if shape is not None and e.scope.state != "continues":
-        return ops.full(shape=shape, value=0.0, dtype=e.scope.dtype)  # type: ignore[no-any-return]
-    return e.scope.read(name, shape, e.scope.dtype)
+        return ops.full(shape=shape, value=0.0, dtype=dtype)  # type: ignore[no-any-return]
+    return e.scope.read(name, shape, dtype)
 
 
 @layer
@@ -79,7 +82,7 @@ def accumulate(
     its end: what each token found, and what it left.
     """
     if before is None:
-        before = recall(e, name, (x.shape[0], *x.shape[2:]))
+        before = recall(e, name, (x.shape[0], *x.shape[2:]), like=x)
     left: Tensor = ops.recurrence(x, decay, before, kind=kind)
     seq = x.shape[1]
     newest = ops.slice(left, axis=1, start=seq - 1, stop=seq)
@@ -100,7 +103,7 @@ def linear_attention(
     name: str,
 ) -> Tensor:
     """``linear_attention`` from the state ``name`` here, which then holds the last one."""
-    before = recall(e, name, (v.shape[0], v.shape[2], k.shape[3], v.shape[3]))
+    before = recall(e, name, (v.shape[0], v.shape[2], k.shape[3], v.shape[3]), like=v)
     y, after = ops.linear_attention(q, k, v, decay, beta, before)
     remember(e, after, name)
     return y  # type: ignore[no-any-return]
