@@ -71,6 +71,10 @@ def regrouped(values: Array, heads: int) -> Array:
     return np.concatenate([parts[:, i].reshape(-1, *values.shape[1:]) for i in range(3)])
 
 
+def as_it_is(name: str, values: Array, config: dict[str, Any]) -> Array:
+    return values
+
+
 def llama(name: str, values: Array, config: dict[str, Any]) -> Array:
     for part, key in ((".q_proj.", "num_attention_heads"), (".k_proj.", "num_key_value_heads")):
         if part in name:
@@ -88,7 +92,7 @@ def gpt2(name: str, values: Array, config: dict[str, Any]) -> Array:
 
 
 def by_head(name: str, values: Array, config: dict[str, Any]) -> Array:
-    heads = config.get("n_head") or config.get("num_attention_heads")
+    heads: int = config.get("n_head") or config["num_attention_heads"]
     return regrouped(values, heads) if ".query_key_value." in name else values
 
 
@@ -188,7 +192,7 @@ def write(path: Path, name: str, config: dict[str, Any], tensors: dict[str, Arra
     if name in SIGMOIDS:
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     add_tokenizer(writer)
-    change = WRITTEN.get(name, lambda tensor, values, config: values)
+    change = WRITTEN.get(name, as_it_is)
     stacks: dict[str, list[Array]] = {}
     for tensor, values in tensors.items():
         values = np.ascontiguousarray(change(tensor, values, config))

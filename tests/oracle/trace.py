@@ -52,7 +52,7 @@ class Recorder:
 
     def _hook(self, name: str) -> Callable[[Any, Any, Any], None]:
         def heard(module: Any, _: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, (tuple, list)) and output else output
+            first: Any = output[0] if isinstance(output, (tuple, list)) and output else output
             first = getattr(first, "last_hidden_state", first)
             if hasattr(first, "is_floating_point") and first.is_floating_point():
                 value = first.detach().float().numpy().copy()
