@@ -8,7 +8,7 @@ import pytest
 
 from smelt.frontend.build import build
 from smelt.frontend.checkpoint.dialect import normalise
-from tests.spec import published_recurrent, published_state_space
+from tests.spec import published_recurrent, published_series, published_state_space
 
 #: What published config.json files say that bears on the mathematics, in transformers 4's spelling.
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -350,7 +350,7 @@ MILLIONS = {
 }
 
 
-for others in (published_state_space, published_recurrent):
+for others in (published_state_space, published_recurrent, published_series):
     PUBLISHED |= others.PUBLISHED
     MILLIONS |= others.MILLIONS
 
