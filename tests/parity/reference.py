@@ -295,7 +295,8 @@ def patches(*names: str) -> Callable[[Asked], Sequence[Held]]:
         padding = (np.arange(length) < np.array(asked.case.pads)[:, None]).astype(np.int64)
         values = values * (1 - padding).astype(np.float32)
         freq = asked.random.integers(0, config.freq_size, (rows, 1))
-        inputs = {"past_values": values, "past_values_padding": padding, "freq": freq}
+        inputs: dict[str, Array] = {"past_values": values, "past_values_padding": padding}
+        inputs["freq"] = np.asarray(freq)
         if "past_values_padding" in signature(asked.model.forward).parameters:
             result = asked.run(**inputs)
         else:
@@ -324,7 +325,7 @@ def series_inputs(asked: Asked) -> dict[str, Array]:
     width = count("input_size") or count("num_input_channels")
     many = (width,) if width > 1 or not count("input_size") else ()
     values = noise(past, *many) * 3 + 5
-    mask = (asked.random.random(values.shape) < 0.8).astype(np.float32)
+    mask = np.asarray(asked.random.random(values.shape) < 0.8, np.float32)
     inputs = {"past_values": values, "past_observed_mask": mask, "observed_mask": mask}
     if count("input_size"):
         inputs["future_values"] = np.abs(noise(config.prediction_length, *many)).round() * 2

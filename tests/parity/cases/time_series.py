@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.parity.case import table
 
-LAGGED = {
+LAGGED: dict[str, Any] = {
     "d_model": 24,
     "encoder_layers": 2,
     "decoder_layers": 2,
