@@ -23,6 +23,7 @@ from smelt.errors import UnsupportedError
 from smelt.frontend.tokenizer import compile_tokenizer
 from smelt.runtime import _edge
 from tests import models as real_models
+from tests.text import seeds
 from tests.text.compare import compare, load
 from tests.text.corpus import SENTENCES, strings
 
@@ -292,3 +293,16 @@ def test_damaged_tables_are_refused_or_harmless() -> None:
             ids, _ = tokenizer.encode(text, True, True)
             tokenizer.decode(ids, False)
     assert opened
+
+
+@pytest.mark.parametrize("name", seeds.SEEDS)
+def test_seed_of_the_cpp_tests_is_current(name: str) -> None:
+    stored = seeds.FOLDER.joinpath(name).read_bytes()
+    assert stored == seeds.packed(name), "run python -m tests.text.seeds"
+    assert len(stored) <= seeds.LARGEST
+
+
+@pytest.mark.parametrize("name", seeds.SEEDS)
+def test_seed_equals_the_library(name: str) -> None:
+    outcome = compare(seeds.SEEDS[name](), count=COUNT, seed=5)
+    assert not outcome.differences, "\n".join(outcome.differences)

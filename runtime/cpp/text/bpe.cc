@@ -22,6 +22,19 @@ bool IsLater(const Candidate& a, const Candidate& b) {
   return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
 }
 
+// Bytes of the letter that stands for a byte in the alphabet of byte-level vocabularies.
+uint32_t LetterBytes(uint8_t byte) { return byte > 32 && byte < 127 ? 1 : 2; }
+
+// The byte of a word whose letter holds byte `at` of the letters.
+uint32_t ByteAt(const Piece& word, uint32_t at) {
+  for (uint32_t i = 0; i < word.bytes; ++i) {
+    const uint32_t size = LetterBytes(word.text[i]);
+    if (at < size) return i;
+    at -= size;
+  }
+  return word.bytes - 1;
+}
+
 constexpr uint32_t kFew = 40;  // up to here a plain search for the least rank is fastest
 
 }  // namespace
@@ -98,10 +111,19 @@ bool Encoder::BpePart(const Piece& word, uint32_t begin, uint32_t end) {
       unknown_bytes_ = 0;
     }
   };
+  // Bytes without a token and without a stand-in vanish, and `tokenizers` then moves the offsets of
+  // the word's other tokens ahead by the bytes of their letters. So do we.
+  bool has_gaps = false;
+  for (uint32_t i = 0; i < bytes && t_.symbols_ && info_.unknown == kNone; ++i)
+    has_gaps |= t_.symbols_[text[i]] == kNone;
   for (uint32_t at = 0; at < bytes;) {
     uint32_t size = 1, id;
     if (t_.symbols_) {
       id = t_.symbols_[text[at]];
+      if (has_gaps && id != kNone) {
+        add(id, LetterBytes(text[at++]));
+        continue;
+      }
     } else {
       size = Decode(text + at, text + bytes).bytes;
       const uint32_t found = t_.words_.Find(text + at, size);
@@ -120,7 +142,11 @@ bool Encoder::BpePart(const Piece& word, uint32_t begin, uint32_t end) {
   }
   if (!(count <= kFew ? MergeFew(ids, sizes, &count) : MergeMany(ids, sizes, &count))) return false;
   for (uint32_t i = 0; i < count; ++i) {
-    Emit(word, std::min(at_, word.bytes - 1), std::min(at_ + sizes[i], word.bytes), ids[i]);
+    if (has_gaps) {
+      Emit(word, ByteAt(word, at_), ByteAt(word, at_ + sizes[i] - 1) + 1, ids[i]);
+    } else {
+      Emit(word, std::min(at_, word.bytes - 1), std::min(at_ + sizes[i], word.bytes), ids[i]);
+    }
     at_ += sizes[i];
   }
   scratch_.Release(mark);

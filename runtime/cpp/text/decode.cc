@@ -20,8 +20,8 @@ class Out {
       }
       --strip_, ++bytes, --count;
     }
-    const size_t room = count_ < capacity_ ? capacity_ - count_ : 0;
-    if (count) std::memcpy(to_ + std::min(count_, capacity_), bytes, std::min(count, room));
+    const size_t room = count_ < capacity_ ? std::min(count, capacity_ - count_) : 0;
+    if (room) std::memcpy(to_ + count_, bytes, room);
     count_ += count;
   }
   void PutBad() { Put(kReplacement, 3); }
