@@ -137,7 +137,7 @@ _ALL = (
         (Contract("main", "causal_lm", _DECODER, ("logits",), state="continues"),),
         ("ForCausalLM", "LMHeadModel", "LMHead", "GenerationDecoder"),
     ),
-    _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM", "WithLMHeadModel"),
+    _single("masked_lm", _ENCODER, ("logits",), "ForMaskedLM", "WithLMHeadModel", "LMHeadModel"),
     _single(
         "pretraining", _ENCODER, ("prediction_logits", "seq_relationship_logits"), "ForPreTraining"
     ),

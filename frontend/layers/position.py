@@ -53,13 +53,15 @@ def rope(
     table: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
     steady: bool = False,
+    length: int | None = None,
 ) -> Tensor:
     """Rotate the first ``width`` channels of x [batch, heads, seq, dim].
 
     ``parameters`` is config's rope_parameters (with any scaling); ``theta`` is the base and
     ``share`` the rotated part of all channels when they give none. Positions default to the task's
     own; the width to that share. ``base`` replaces the base that they give, ``scale`` the scaling's
-    own factor; ``steady``: every text is turned as a short one is.
+    own factor; ``steady``: every text is turned as a short one is. ``length`` of texts in
+    training: `max_position_embeddings` unless given.
     """
     if table is not None:
         return ops.rope(x, *table, interleaved=interleaved)  # type: ignore[no-any-return]
@@ -74,7 +76,7 @@ def rope(
     if not isinstance(dim, int) or dim % 2 or dim < 2:
         raise SpecError(f"rope over {dim} channels, wants an even number")
     positions = positions if positions is not None else position_ids(e, x.shape[2])
-    length = e.config.get("max_position_embeddings")
+    length = length or e.config.get("max_position_embeddings")
     measured = ops.full(shape=(1, 1), value=0, dtype=DType.I64) if steady else positions
     turn = rotation(plain, dim=dim, length=length, positions=measured)
     loud = turn.scale if scale is None else scale
