@@ -159,7 +159,8 @@ class _Job:
         text = self._text()
         probe = make_probe(
             self.original,
-            vocabulary=int(self.checkpoint.config.get("vocab_size") or 1),
+            vocabulary=min(_said(self.checkpoint.config, "vocab_size"), default=1),
+            pads=_said(self.checkpoint.config, "pad_token_id"),
             types=int(self.checkpoint.config.get("type_vocab_size") or 1),
             tokens=text.encode(TEXT) if text is not None else (),
             limit=self.manifest.context,
@@ -251,3 +252,12 @@ def _own_spec(checkpoint: Checkpoint) -> Path | None:
 def _longest(program: Program) -> int | None:
     bound = program.symbols.get("past")
     return None if bound is None else bound.high
+
+
+def _said(config: Mapping[str, Any], key: str) -> list[int]:
+    """The number that config.json gives a key, or those that the configs of its parts do."""
+    own = config.get(key)
+    if isinstance(own, int):
+        return [int(own)]
+    parts = (_said(part, key) for part in config.values() if isinstance(part, Mapping))
+    return [number for found in parts for number in found]

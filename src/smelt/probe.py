@@ -1,7 +1,8 @@
 """What verification feeds a model: the same inputs for the reference and for the artifact.
 
 A causal model sees the reference's whole text in one pass, and the artifact in a prefill and single
-steps: both must say the same at every position, and hold the same state at the end.
+steps: both must say the same at every position, and hold the same state at the end. A model that
+minds how a text is divided sees it in the same calls as the artifact, of which there are fewer.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Array = np.ndarray[Any, Any]
 SEED = 20_260_101
 PREFILL = 24
 DECODE = 32
+#: Steps where the reference has to read all weights for each of them.
+DIVIDED = 8
 #: The size of any other axis that may vary.
 SOME = 8
 
@@ -53,6 +56,8 @@ class Probe:
     steps: tuple[Call, ...]
     prefill: int
     decode: int
+    #: Whether the reference too must take the steps.
+    is_divided: bool = False
 
 
 def make_probe(
@@ -61,19 +66,21 @@ def make_probe(
     vocabulary: int,
     types: int = 1,
     tokens: Sequence[int] = (),
+    pads: Sequence[int] = (),
     limit: int | None = None,
 ) -> Probe:
     """Inputs for a program.
 
     vocabulary: ids are below it. types: segment ids are below it. tokens: the text's ids, if there
-    is a
-    tokenizer; random ids follow. limit: the most tokens that the state can hold.
+    is a tokenizer; random ids follow. pads: ids of padding, which may count as no word: random ids
+    are none of them. limit: the most tokens that the state can hold.
     """
     windows = [s.window for s in program.slots.values() if s.window is not None and s.window <= 64]
     room = min(limit or 10**9, *(b.high for n, b in program.symbols.items() if n == "seq"), 10**9)
-    decode = max(min(DECODE, room // 2), 0)
+    is_divided = any(node.op.name == "is_further_token" for node in program.nodes())
+    decode = max(min(DIVIDED if is_divided else DECODE, room // 2), 0)
     prefill = max(min(max([PREFILL, *(w + 3 for w in windows)]), room - decode), 1)
-    maker = _Maker(program, vocabulary, types, tokens)
+    maker = _Maker(program, vocabulary, types, tokens, pads)
     whole: list[Call] = []
     steps: list[Call] = []
     for function in program.functions.values():
@@ -88,7 +95,9 @@ def make_probe(
             at = prefill + step
             steps.append(Call(function.name, maker.inputs(function, at, 1), at, step + 1))
     has_state = any(call.step for call in steps)
-    return Probe(tuple(whole), tuple(steps), prefill, decode if has_state else 0)
+    return Probe(
+        tuple(whole), tuple(steps), prefill, decode if has_state else 0, is_divided and has_state
+    )
 
 
 def _has_past(function: Function, program: Program) -> bool:
@@ -101,12 +110,18 @@ class _Maker:
     """Deterministic inputs: token t of the text is the same whichever call carries it."""
 
     def __init__(
-        self, program: Program, vocabulary: int, types: int, tokens: Sequence[int]
+        self,
+        program: Program,
+        vocabulary: int,
+        types: int,
+        tokens: Sequence[int],
+        pads: Sequence[int],
     ) -> None:
         self._program = program
         self._types = types
         self._random = np.random.default_rng(SEED)
-        more = self._random.integers(0, max(vocabulary, 1), 4096)
+        words = [i for i in range(max(vocabulary, 1)) if i not in pads] or [0]
+        more = np.asarray(words, np.int64)[self._random.integers(0, len(words), 4096)]
         self._tokens = np.concatenate([np.asarray(tokens, np.int64), more])
         self._floats: dict[str, Array] = {}
 
