@@ -291,6 +291,9 @@ def _shapes() -> Iterator[Case]:
     yield _case("gather", X, In("i64[2, 2]", 0, 0), axis=1, note="middle")
     yield _case("gather_elements", X, In("i64[batch, seq, 6]", 0, 5), axis=2)
     yield Case("neg", (In(IDS),), {}, "arange", then=_plus_arange)
+    sizes = {"seq": symbol("seq"), "past": symbol("past")}
+    kept = Cached("f32[batch, 2, seq, 3]", "layers.0.key")
+    yield Case("is_further_token", (), sizes, then=_kept, more=(In(X), kept))
     yield Case("neg", (In(IDS),), {}, "full", then=_plus_full)
 
 
@@ -306,6 +309,10 @@ def _split_product(x: Tensor) -> Tensor:
 def _plus_arange(x: Tensor) -> Tensor:
     ramp = ops.arange(stop=3 * symbol("seq") + 1, start=2 * symbol("seq") + 1)
     return x + ramp  # type: ignore[no-any-return]
+
+
+def _kept(is_kept: Tensor, x: Tensor, keys: Tensor) -> tuple[Tensor, ...]:
+    return ops.where(is_kept, x, 0.0), -keys
 
 
 def _plus_full(x: Tensor) -> tuple[Tensor, ...]:
