@@ -54,6 +54,7 @@ def build_module(
             self.program = program
             self._plans = {n: _plan(f, kept) for n, f in program.functions.items()}
             self._derived: dict[str, str] = {}
+            self._moved: dict[str, str] = {}
             self.lazy = None if is_resident else weights
             #: Hears where each tensor of a call comes from, and the tensor.
             self.listener: Callable[[str, Any], None] | None = None
@@ -223,7 +224,7 @@ def _stacked(value: Any) -> Any:
 
 def _parameter(module: Any, name: str, node: Node) -> Any:
     if "*" not in name:
-        return module.get_parameter(name)
+        return module.get_parameter(module._moved.get(name, name))
     count = node.shape[0]
     assert isinstance(count, int)
     return _Experts(module.get_parameter(name.replace("*", str(i))) for i in range(count))
@@ -240,6 +241,9 @@ def _register(module: Any, program: Program, weights: Weights, device: str) -> N
         names = [name.replace("*", str(i)) for i in range(len(array))] if "*" in name else [name]
         arrays = list(array) if "*" in name else [array]
         for full, part in zip(names, arrays, strict=True):
+            if (above := full.rpartition(".")[0]) in used:
+                # Derived from a tensor and named after it: a module has no room for both.
+                module._moved[full] = full = f"{above}_.{full.rpartition('.')[2]}"
             home, leaf = _home(module, full)
             tensor = _tensor(part, node.dtype, device)
             home.register_parameter(leaf, nn.Parameter(tensor, requires_grad=node.dtype.is_float))

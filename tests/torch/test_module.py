@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import smelt
 from smelt.backends.torch.engine import open_engine
+from smelt.backends.torch.module import build_module
 from smelt.backends.torch.state import State
+from smelt.ir import ops
+from smelt.ir.materialize import Weights
+from smelt.ir.program import Function, Program
+from smelt.ir.types import DType, Type
 from tests import tiny
 
 DEVICES = [
@@ -56,6 +62,17 @@ def test_state_dict_has_the_checkpoints_keys_and_values(checkpoint: Path, artifa
     wanted = oracle(checkpoint).state_dict()
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_tensor_and_what_is_derived_from_it_stand_side_by_side() -> None:
+    kind = Type((3,), DType.F32)
+    x = ops.input(name="x", type=kind)
+    derived, plain = (ops.param(name=name, type=kind) for name in ("a.w.sub", "a.w"))
+    function = Function("main", (x,), (("y", derived + x * plain),))
+    program = Program("case", "case", {"main": function}, {}, {})
+    weights = Weights(program, lambda name: np.full(3, len(name), np.float32))
+    found = build_module(program, weights)(x=torch.ones(3))
+    assert found["y"].tolist() == [10.0] * 3
 
 
 @pytest.mark.parametrize("device", DEVICES)
