@@ -78,8 +78,10 @@ def architecture_of(values: Mapping[str, Any], place: str) -> Architecture:
     """The row of a file's architecture; UnsupportedError names the ones there are."""
     metadata = Metadata(values, place)
     dense = not metadata.get("expert_count")
-    name = metadata.prefix if dense else f"{metadata.prefix}+experts"
-    row = ARCHITECTURES.get(name) or ARCHITECTURES.get(metadata.prefix)
+    kinds = {"experts": not dense, "window": metadata.get("attention.sliding_window")}
+    names = [f"{metadata.prefix}+{kind}" for kind, is_so in kinds.items() if is_so]
+    name = names[0] if names and not dense else metadata.prefix
+    row = next((ARCHITECTURES[n] for n in (*names, metadata.prefix) if n in ARCHITECTURES), None)
     if row is None or (not dense and not row.experts):
         raise UnsupportedError(
             f"GGUF architecture {short(name)} is unknown",
@@ -118,6 +120,9 @@ def config_of(
     metadata = Metadata(values, place)
     config: dict[str, Any] = {"architectures": [row.architecture], "model_type": row.type}
     for key, name in row.keys.items():
+        if name == "layer_types":
+            config[name] = layer_types(metadata, key)
+            continue
         value = metadata.get(key) if name else None
         if value is not None:
             is_plain = isinstance(value, bool) or (value == 0 and key in MAY_BE_ZERO)
@@ -148,6 +153,17 @@ def config_of(
     config.update({key: name in shapes for key, name in row.flags.items()})
     config.update(token_ids(values))
     return config
+
+
+def layer_types(metadata: Metadata, key: str) -> list[str]:
+    """Which layers see a window, told one by one."""
+    told = metadata.values.get(f"{metadata.prefix}.{key}")
+    if not isinstance(told, list) or not all(isinstance(item, bool) for item in told):
+        raise UnsupportedError(
+            f"`{metadata.prefix}.{key}` is {short(told)}, wants one yes or no a layer",
+            place=metadata.place,
+        )
+    return ["sliding_attention" if item else "full_attention" for item in told]
 
 
 def heads_of(row: Architecture, config: Mapping[str, Any], place: str) -> Heads:
@@ -190,9 +206,9 @@ def rope(
                 f"rope factors and {kind} rope scaling together", place=metadata.place
             )
         scaled.update(llama3(factors, base["rope_theta"], width, metadata.place))
-    if row.type != "gemma3_text":
+    if row.local is None:
         return scaled
-    local = {"rope_type": "default", "rope_theta": 10000.0}
+    local = {"rope_type": "default", "rope_theta": float(theta), **row.local}
     return {"full_attention": scaled, "sliding_attention": local}
 
 

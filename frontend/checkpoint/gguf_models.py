@@ -50,6 +50,7 @@ class Architecture:
     wants: Mapping[str, Any] = field(default_factory=dict)
     derived: str = ""
     rope: bool = True
+    local: Mapping[str, Any] | None = None
 
     def name(self, layer: str | None, middle: str, kind: str, is_expert: bool) -> str | None:
         """The Hugging Face name of a tensor; {e} is the expert. kind: `.weight`, `.bias` or none;

@@ -44,6 +44,15 @@ CHANGES: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention"] * 2,
         "num_hidden_layers": 2,
     },
+    "exaone4": {
+        "sliding_window": None,
+        "layer_types": ["full_attention"] * 2,
+        "num_hidden_layers": 2,
+    },
+    "exaone4+window": {
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
     "qwen3_moe": {"norm_topk_prob": True},
     "stablelm": {"qk_layernorm": False},
     "phi": {"qk_layernorm": False},
@@ -55,7 +64,7 @@ def case_of(name: str) -> Case:
     row = ARCHITECTURES[name]
     rows = (c for c in all_cases() if c.model_type == row.type and c.task == "causal_lm")
     first = next(rows)
-    config = {**first.config, **CHANGES.get(row.type, {})}
+    config = {**first.config, **CHANGES.get(row.type, {}), **CHANGES.get(name, {})}
     return Case(row.type, "causal_lm", row.architecture, f"gguf-{name}", config)
 
 
@@ -169,6 +178,7 @@ OTHERWISE: dict[str, dict[str, tuple[str, ...] | None]] = {
 
 
 SIGMOIDS = ("dots1", "minimax-m2")
+PATTERNED = ("olmo2+window", "exaone4+window")
 
 
 def write(path: Path, name: str, config: dict[str, Any], tensors: dict[str, Array]) -> None:
@@ -189,6 +199,9 @@ def write(path: Path, name: str, config: dict[str, Any], tensors: dict[str, Arra
         heads = config["num_attention_heads"]
         width = config.get("head_dim") or config["hidden_size"] // heads
         writer.add_rope_dimension_count(int(width * rope.get("partial_rotary_factor", 1.0)))
+    if name in PATTERNED:
+        kinds = [kind == "sliding_attention" for kind in config["layer_types"]]
+        writer.add_sliding_window_pattern(kinds)
     if name in SIGMOIDS:
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     add_tokenizer(writer)
