@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -72,4 +73,8 @@ CHANGES: dict[str, Change] = {
         lambda values, heads: np.ascontiguousarray(values.T), lambda shape: shape[::-1]
     ),
     "log_of_negative": Change(lambda values, heads: np.log(-values)),
+    "flat": Change(lambda values, heads: values.reshape(-1), lambda shape: (prod(shape),)),
+    "flat_log_of_negative": Change(
+        lambda values, heads: np.log(-values).reshape(-1), lambda shape: (prod(shape),)
+    ),
 }

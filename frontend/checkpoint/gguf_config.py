@@ -78,7 +78,11 @@ def architecture_of(values: Mapping[str, Any], place: str) -> Architecture:
     """The row of a file's architecture; UnsupportedError names the ones there are."""
     metadata = Metadata(values, place)
     dense = not metadata.get("expert_count")
-    kinds = {"experts": not dense, "window": metadata.get("attention.sliding_window")}
+    kinds = {
+        "experts": not dense,
+        "window": metadata.get("attention.sliding_window"),
+        "norms": metadata.get("ssm.dt_b_c_rms"),
+    }
     names = [f"{metadata.prefix}+{kind}" for kind, is_so in kinds.items() if is_so]
     name = names[0] if names and not dense else metadata.prefix
     row = next((ARCHITECTURES[n] for n in (*names, metadata.prefix) if n in ARCHITECTURES), None)

@@ -116,11 +116,20 @@ def alternating(config: dict[str, Any], period: int, large_layers: int) -> Mappi
     }
 
 
+def mamba2_heads(config: dict[str, Any]) -> Mapping[str, Any]:
+    """The width of a head: GGUF keeps the width of all, and their number."""
+    inner, heads = config.get("intermediate_size"), config.get("num_heads")
+    if type(inner) is not int or type(heads) is not int:
+        return {}
+    return {"head_dim": inner // heads}
+
+
 #: What config.json says that a file's other keys decide, by the name in its table.
 DERIVED: dict[str, Callable[[dict[str, Any]], Mapping[str, Any]]] = {
     "": lambda config: {},
     "gemma2_scale": gemma2_scale,
     "gemma3_scale": gemma3_scale,
+    "mamba2_heads": mamba2_heads,
 }
 
 #: By `general.architecture`; "llama" with experts is the row "llama+experts".

@@ -111,6 +111,13 @@ def mamba(name: str, values: Array, config: dict[str, Any]) -> Array:
     return values.squeeze() if name.endswith("conv1d.weight") else values
 
 
+def mamba2(name: str, values: Array, config: dict[str, Any]) -> Array:
+    if name.endswith((".A_log", ".D")):
+        return mamba(name, values, config).reshape(-1, 1)
+    grouped = (config["n_groups"], -1)
+    return values.reshape(grouped) if ".mixer.norm." in name else mamba(name, values, config)
+
+
 #: What llama.cpp's converter does to tensors, by architecture.
 WRITTEN: dict[str, Callable[[str, Array, dict[str, Any]], Array]] = {
     **dict.fromkeys(("llama", "llama+experts", "arcee", "smollm3", "granite", "olmo"), llama),
@@ -118,6 +125,8 @@ WRITTEN: dict[str, Callable[[str, Array, dict[str, Any]], Array]] = {
     **dict.fromkeys(("gptneox", "bloom"), by_head),
     "gpt2": gpt2,
     "mamba": mamba,
+    "mamba+norms": mamba,
+    "mamba2": mamba2,
 }
 
 #: The converter's words for a config's keys, where it has a method for each; the first key wins.
@@ -152,6 +161,16 @@ SAID: dict[str, tuple[str, ...]] = {
     "add_expert_shared_count": ("n_shared_experts", "moe_num_shared_experts"),
     "add_expert_weights_scale": ("routed_scaling_factor",),
 }
+#: What the converter says of a state space.
+MAMBA: dict[str, tuple[str, ...] | None] = {
+    "add_ssm_conv_kernel": ("conv_kernel",),
+    "add_ssm_inner_size": ("intermediate_size",),
+    "add_ssm_state_size": ("state_size",),
+    "add_ssm_time_step_rank": ("time_step_rank",),
+    "add_layer_norm_rms_eps": ("layer_norm_epsilon",),
+    "add_layer_norm_eps": None,
+    "add_feed_forward_length": None,
+}
 #: What the converter of an architecture says differently, or leaves out (None).
 OTHERWISE: dict[str, dict[str, tuple[str, ...] | None]] = {
     "dots1": {"add_expert_weights_norm": ("norm_topk_prob",), "add_sliding_window": None},
@@ -165,18 +184,16 @@ OTHERWISE: dict[str, dict[str, tuple[str, ...] | None]] = {
     "smollm3": {"add_sliding_window": None},
     "granite": {"add_key_length": None, "add_value_length": None},
     "falcon": {"add_feed_forward_length": ("ffn_hidden_size",)},
-    "mamba": {
-        "add_ssm_conv_kernel": ("conv_kernel",),
-        "add_ssm_inner_size": ("intermediate_size",),
-        "add_ssm_state_size": ("state_size",),
-        "add_ssm_time_step_rank": ("time_step_rank",),
-        "add_layer_norm_rms_eps": ("layer_norm_epsilon",),
-        "add_layer_norm_eps": None,
-        "add_feed_forward_length": None,
+    "mamba": MAMBA,
+    "mamba+norms": MAMBA,
+    "mamba2": {
+        **MAMBA,
+        "add_ssm_time_step_rank": ("num_heads",),
+        "add_ssm_group_count": ("n_groups",),
+        "add_key_length": None,
+        "add_value_length": None,
     },
 }
-
-
 SIGMOIDS = ("dots1", "minimax-m2")
 PATTERNED = ("olmo2+window", "exaone4+window")
 
@@ -202,6 +219,10 @@ def write(path: Path, name: str, config: dict[str, Any], tensors: dict[str, Arra
     if name in PATTERNED:
         kinds = [kind == "sliding_attention" for kind in config["layer_types"]]
         writer.add_sliding_window_pattern(kinds)
+    if name == "mamba2":
+        writer.add_ssm_inner_size(config["num_heads"] * config["head_dim"])
+    if name == "mamba+norms":
+        writer.add_ssm_dt_b_c_rms(True)
     if name in SIGMOIDS:
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     add_tokenizer(writer)
@@ -209,6 +230,7 @@ def write(path: Path, name: str, config: dict[str, Any], tensors: dict[str, Arra
     stacks: dict[str, list[Array]] = {}
     for tensor, values in tensors.items():
         values = np.ascontiguousarray(change(tensor, values, config))
+        tensor = tensor.replace(".mixer.dt_bias", ".mixer.dt_proj.bias")
         tensor = tensor.replace("e_score_correction_bias", "e_score_correction.bias")
         before, found, after = tensor.partition(".experts.")
         if found:
