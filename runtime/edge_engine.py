@@ -79,6 +79,10 @@ class EdgeEngine:
         #: Rows of logits at the end that a session has room for; 0: it gives what it gives.
         self._last = int(self._model.setting("limit.last", 0))
         self._session = self._reopen()
+        if self.manifest.context is not None and self._session.context:
+            bounds = [s.max for s in self.manifest.symbols if s.name == "past" and s.max]
+            opened = min([int(self._session.context), *bounds])
+            self.manifest = self.manifest.model_copy(update={"context": opened})
 
     def call(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a function, in chunks where the call has more tokens than one."""
@@ -193,24 +197,30 @@ class EdgeEngine:
 
     def _make_room(self, spec: FunctionSpec, arrays: Mapping[str, Array], rows: int) -> None:
         """Open a larger session when the call does not fit this one and nothing is held."""
-        names = ["batch"] if self._chunk else [s.name for s in self.manifest.symbols]
+        names = [s.name for s in self.manifest.symbols]
+        if self._chunk:
+            names = [name for name in names if name in ("batch", "source")]
         wanted = {name: _length(spec, arrays, name) for name in names}
         if self._last and any(output.name == "logits" for output in spec.outputs):
             wanted["last"] = self._chunk if self._chunk and rows > 1 else rows
-        if all(size <= self._limits.get(name, 1) for name, size in wanted.items()):
+        if all(size <= self._room(name) for name, size in wanted.items()):
             return
         if self._session.read_state():
             return  # the runtime says what does not fit, with both sizes
         bounds = {s.name: s.max for s in self.manifest.symbols}
         for name, size in wanted.items():
-            if size > self._limits.get(name, 1):
+            if size > self._room(name):
                 # Doubling keeps a rising series of lengths from opening a session each time.
-                grown = size if name == "batch" else max(size, 2 * self._limits.get(name, 1))
+                grown = size if name == "batch" else max(size, 2 * self._room(name))
                 most = bounds.get(name)
                 self._limits[name] = grown if most is None else max(size, min(grown, most))
         if self._last:
             self._last = self._limits.get("last", 1)
         self._session = self._reopen()
+
+    def _room(self, name: str) -> int:
+        """The largest value of a symbol in the open session."""
+        return self._limits.get(name) or int(self._model.setting(f"limit.{name}", 1))
 
     def _reopen(self) -> Any:
         with _told("open"):

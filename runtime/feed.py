@@ -75,7 +75,7 @@ class DecoderFeed:
     def _chunk(self) -> int:
         chunk = CHUNK
         vocab = self._engine.manifest.vocab_size
-        if vocab:
+        if vocab and not isinstance(self._engine, LastRows):
             row_bytes = 4 * vocab * self._ids.shape[0]
             chunk = min(chunk, max(LEAST_CHUNK, CHUNK_LOGITS_BYTES // row_bytes))
         limit = limit_of(self._engine.manifest, "seq")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import smelt
@@ -152,3 +153,29 @@ def test_sizes(text: str, bytes: int) -> None:
 def test_what_is_no_size_is_refused() -> None:
     with pytest.raises(SmeltError, match="is not a size"):
         parse_size("many")
+
+
+def test_a_long_context_takes_memory_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    """A model that could hold 32768 tokens has room for 4096 by default, and for more at open."""
+    source = tiny.llama(tmp_path / "llama", max_position_embeddings=32768)
+    out = compile(source, target="edge", out=tmp_path / "a.smelt", verify=False).path
+    assert smelt.open(out, threads=1).manifest.context == 4096 == plan(source, threads=1).context
+    longer = smelt.open(out, threads=1, context=6000)
+    assert longer.manifest.context == 6000
+    assert longer.engine.bytes()["state"] == plan(source, context=6000, threads=1).state
+    with pytest.raises(SmeltError, match="the context is 4096"):
+        smelt.open(out, threads=1).generate(ids=[1] * 5000, max_new_tokens=1).wait()
+    assert len(longer.generate(ids=[1] * 5000, max_new_tokens=2, eos=()).wait().ids) == 2
+
+
+def test_a_longer_source_opens_a_larger_session(tmp_path: Path) -> None:
+    """T5 has no longest text; a session has room for what came so far."""
+    case = next(case for case in all_cases() if case.model_type == "t5")
+    out = compile(
+        make(case).directory, target="edge", task=case.task, out=tmp_path / "a.smelt", verify=False
+    ).path
+    engine = open_engine(out, threads=1)
+    before = engine.bytes()["activations"]
+    ids = np.ones((1, 700), np.int64)
+    engine.call("encoder", {"input_ids": ids, "attention_mask": ids})
+    assert engine.bytes()["activations"] > before

@@ -32,6 +32,8 @@ LAST_FEATURE = "last.1"
 TYPICAL = {"batch": 1, "seq": 128, "past": 896, "source": 256, LAST: 1}
 #: Tokens of one call of a model with state, unless the one who opens it decides otherwise.
 CHUNK = 128
+#: Tokens of a source that a session has room for at first; it grows with the longest.
+SOURCE = 512
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def _settings(program: Program, options: Options) -> list[tuple[str, int]]:
     if "past" in program.symbols and "seq" in program.symbols:
         bound = program.symbols["seq"]
         found.append(("limit.seq", max(bound.low, min(CHUNK, bound.high))))
+    if "past" in program.symbols and "source" in program.symbols:
+        bound = program.symbols["source"]
+        found.append(("limit.source", max(bound.low, min(SOURCE, bound.high))))
     if LAST in program.symbols:
         found.append((f"limit.{LAST}", 1))
     return found + [("eos_token_id", token) for token in options.end_tokens]

@@ -2,7 +2,6 @@
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
-# Static, so that the emulator needs no ARM libraries.
-set(CMAKE_EXE_LINKER_FLAGS_INIT -static)
 find_program(SMELT_QEMU NAMES qemu-aarch64-static qemu-aarch64 REQUIRED)
-set(CMAKE_CROSSCOMPILING_EMULATOR "${SMELT_QEMU};-cpu;max")
+# Debian's cross libraries lie there.
+set(CMAKE_CROSSCOMPILING_EMULATOR "${SMELT_QEMU};-L;/usr/aarch64-linux-gnu;-cpu;max")

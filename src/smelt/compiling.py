@@ -107,7 +107,7 @@ def compile(
         optimized,
         target=chosen.name,
         dialect=chosen.dialect,
-        context=request.context or _longest(optimized),
+        context=chosen.context_for(request.context, optimized),
     )
     if settings.quant is not None:
         summary = quant_summary(optimized, settings.quant, receipts)
@@ -247,11 +247,6 @@ def _own_spec(checkpoint: Checkpoint) -> Path | None:
     """A spec that lies beside the checkpoint."""
     path = checkpoint.directory / "smelt.arch"
     return path if path.is_file() else None
-
-
-def _longest(program: Program) -> int | None:
-    bound = program.symbols.get("past")
-    return None if bound is None else bound.high
 
 
 def _said(config: Mapping[str, Any], key: str) -> list[int]:

@@ -49,6 +49,16 @@ class Target:
     open: Callable[..., Engine]
     engine_name: Callable[[], str]
     cannot_run: Callable[[], str | None] = lambda: None
+    #: Tokens that growing state has room for unless somebody says more; None: the model's most.
+    context: int | None = None
+
+    def context_for(self, asked: int | None, program: Program) -> int | None:
+        """Tokens that an artifact's state holds by default."""
+        bound = program.symbols.get("past")
+        if asked is not None or bound is None:
+            return asked
+        grows = any(slot.kind == "append" for slot in program.slots.values())
+        return min(bound.high, self.context) if grows and self.context else bound.high
 
 
 def _folder_writer(out: Path) -> Writer:
@@ -263,7 +273,15 @@ TARGETS: dict[tuple[str, str | None], Target] = {
     ("onnx", "standard"): _onnx("standard"),
     ("onnx", "ort"): _onnx("ort"),
     ("edge", None): Target(
-        "edge", None, "edge", _edge_keep, _edge_writer, _edge_emit, _edge_open, _edge_name
+        "edge",
+        None,
+        "edge",
+        _edge_keep,
+        _edge_writer,
+        _edge_emit,
+        _edge_open,
+        _edge_name,
+        context=4096,
     ),
     ("tensorrt", None): Target(
         "tensorrt",
