@@ -19,6 +19,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for reason, count in skips.most_common():
             terminalreporter.line(f"{count:5d}  {reason}")
 
+    table = [
+        report
+        for report in terminalreporter.stats.get("passed", [])
+        if report.nodeid.startswith("tests/parity/test_parity.py::test_agrees")
+    ]
+    if len(table) > 100:
+        spent: Counter[str] = Counter()
+        for report in table:
+            spent[report.nodeid.partition("[")[2].partition("-")[0]] += report.duration
+        slowest = ", ".join(f"{name} {seconds:.0f}" for name, seconds in spent.most_common(5))
+        terminalreporter.section("the parity table")
+        terminalreporter.line(
+            f"{len(table)} rows × columns in {sum(spent.values()):.0f} s of all workers; "
+            f"the types that took longest: {slowest}"
+        )
+
     figures = [
         f"{name.removeprefix('figure ')}: {value}"
         for report in terminalreporter.stats.get("passed", [])
