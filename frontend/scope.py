@@ -50,14 +50,17 @@ class Scope:
         self.state = contract.state
         for port in contract.inputs:
             shape = tuple(substitute(parse_size(size), sizes) for size in port.sizes)
-            kind = Type(shape, self.dtype if port.dtype.is_float else port.dtype)
-            self.inputs[port.name] = ops.input(name=port.name, type=kind)
+            self.inputs[port.name] = ops.input(name=port.name, type=Type(shape, port.dtype))
 
     def input(self, name: str) -> Tensor | None:
-        """An input of the current function, or None."""
-        if name in self.inputs:
-            self.used_inputs.add(name)
-        return self.inputs.get(name)
+        """An input of the current function, or None; floats in the model's dtype."""
+        tensor = self.inputs.get(name)
+        if tensor is None:
+            return None
+        self.used_inputs.add(name)
+        if tensor.dtype.is_float and tensor.dtype is not self.dtype:
+            return ops.cast(tensor, dtype=self.dtype)  # type: ignore[no-any-return]
+        return tensor
 
     @contextmanager
     def within(

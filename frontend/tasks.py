@@ -161,6 +161,7 @@ _ALL = (
     _double(
         *("seq2seq_lm", _TEXT_SOURCE, _TEXT_TARGET, "logits"),
         *("ForConditionalGeneration", "MTModel", "EncoderDecoderModel", "ForGeneration"),
+        "WithLMHeadModel",
     ),
     _double("seq2seq_features", _TEXT_SOURCE, _TEXT_TARGET, "last_hidden_state", "Model"),
     _double("speech_seq2seq", _SPEECH_SOURCE, _SPEECH_TARGET, "logits", "ForConditionalGeneration"),

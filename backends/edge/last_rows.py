@@ -64,7 +64,7 @@ def _cut(root: Tensor) -> Tensor | None:
     above, index = chain[-1]
     lowest = above.operands[index]
     assert lowest is not None
-    found = ops.slice(lowest, 1, symbol("seq") - symbol(LAST), symbol("seq"))
+    found: Tensor = ops.slice(lowest, 1, symbol("seq") - symbol(LAST), symbol("seq"))
     for above, index in reversed(chain):
         operands = (*above.operands[:index], found, *above.operands[index + 1 :])
         found = rebuild(above, operands)

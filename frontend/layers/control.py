@@ -117,7 +117,8 @@ def cast(e: Evaluator, x: Tensor, to: str) -> Tensor:
     """
     if to != "model" and to not in _DTYPES:
         raise SpecError(f"dtype {to!r} is not one of {', '.join((*_DTYPES, 'model'))}")
-    return ops.cast(x, dtype=e.scope.dtype if to == "model" else _DTYPES[to])  # type: ignore[no-any-return]
+    dtype = e.scope.dtype if to == "model" else _DTYPES[to]
+    return x if x.dtype is dtype else ops.cast(x, dtype=dtype)
 
 
 @layer

@@ -62,7 +62,7 @@ def scan(
     e: Evaluator, x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, *, name: str
 ) -> Tensor:
     """``selective_scan`` from the state ``name`` here, which then holds the last one."""
-    before = recall(e, name, (x.shape[0], *a.shape))
+    before = recall(e, name, (x.shape[0], *a.shape), like=x)
     y, after = ops.selective_scan(x, delta, a, b, c, before)
     remember(e, after, name)
     return y  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from smelt.errors import UnsupportedError
-from smelt.frontend.tokenizer.models import model, scores
+from smelt.frontend.tokenizer.models import Source, model
 from smelt.frontend.tokenizer.outputs import added, decoder, processor
 from smelt.frontend.tokenizer.steps import Steps, flat, normalizer, splitters
 from smelt.frontend.tokenizer.tables import NONE, Tables
@@ -19,7 +19,7 @@ INFO = (
     *("added_raw", "added_normalized", "added", "characters"),
     *("strings", "words", "longest", "pairs", "symbols", "cuts", "byte_symbols"),
     *("heads", "tails", "most_characters", "scores", "frame"),
-    *("first_pieces", "rest_pieces", "piece_flags", "trims", "strip_left", "strip_byte"),
+    *("first_pieces", "rest_pieces", "piece_flags", "trims", "strip_left", "strip_byte", "affixes"),
 )
 
 
@@ -31,13 +31,12 @@ def compile_tokenizer(tokenizer: Tokenizer) -> bytes:
     normalizer(given["normalizer"], normal)
     parts = flat(given["pre_tokenizer"])
     is_bytes = splitters(parts, cut)
-    found: dict[str, Any] = model(given["model"], tokenizer, is_bytes, tables)
     ids = tokenizer.get_vocab(with_added_tokens=True).values()
     vocab = 1 + max(ids, default=0)
     if vocab > 4 * len(ids) + 1000:
         raise UnsupportedError(f"the largest id is {vocab - 1}, but there are {len(ids)} tokens")
     names = [tokenizer.id_to_token(index) for index in range(vocab)]
-    scores(found, vocab, tables)
+    found = model(Source(given["model"], tokenizer, is_bytes, vocab), tables)
     outputs = (
         added(given, tokenizer, tables),
         processor(given["post_processor"], tokenizer, [n or "" for n in names], tables),

@@ -48,11 +48,14 @@ def automaton(tables: Tables, expression: Expression) -> int:
 def _classes(sets: list[Array]) -> tuple[Array, Array]:
     """A class for each code point, and for each class the sets that hold it."""
     stacked = np.stack(sets)
-    packed = np.packbits(stacked, axis=0)
-    signature = np.zeros(stacked.shape[1], "V" + str(packed.shape[0]))
-    signature = np.ascontiguousarray(packed.T).view(signature.dtype).reshape(-1)
-    _, first, classes = np.unique(signature, return_index=True, return_inverse=True)
-    return classes.reshape(-1), stacked[:, first].T
+    # Neighbours mostly belong together: look at the first of each run only.
+    changes = (stacked[:, 1:] != stacked[:, :-1]).any(axis=0)
+    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    _, first, runs = np.unique(
+        np.packbits(stacked[:, starts], axis=0), axis=1, return_index=True, return_inverse=True
+    )
+    lengths = np.diff(np.concatenate((starts, [stacked.shape[1]])))
+    return np.repeat(runs.reshape(-1), lengths), stacked[:, starts[first]].T
 
 
 class _Rows:

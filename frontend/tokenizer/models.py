@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -14,23 +15,31 @@ from smelt.errors import UnsupportedError
 from smelt.frontend.tokenizer.steps import byte_letters
 from smelt.frontend.tokenizer.tables import NONE, WHOLE, Tables, cut_hash
 
-Json = Mapping[str, Any]
 KINDS = ("BPE", "WordPiece", "Unigram", "WordLevel")
 FUSE, FALLBACK, WHOLE_WORDS = 1, 2, 4
 CUT_BYTES = 1 << 15
 UNKNOWN_PENALTY = 10.0
 
 
-def model(given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables) -> dict[str, int]:
+@dataclass(frozen=True)
+class Source:
+    """A model's JSON and what it stands in; ``size``: how many ids the tokenizer has."""
+
+    given: Mapping[str, Any]
+    tokenizer: Tokenizer
+    is_bytes: bool
+    size: int
+
+
+def model(source: Source, tables: Tables) -> dict[str, int]:
     """The model's part of `info`."""
-    kind = given["type"]
+    kind = source.given["type"]
     known = MODELS.get(kind)
     if known is None:
         raise UnsupportedError(f"model {kind} is not compiled")
-    if is_bytes and kind != "BPE":
+    if source.is_bytes and kind != "BPE":
         raise UnsupportedError(f"pre-tokenizer ByteLevel before a {kind} model is not compiled")
-    found = known(given, tokenizer, is_bytes, tables)
-    return {"model": KINDS.index(kind), **found}
+    return {"model": KINDS.index(kind), **known(source, tables)}
 
 
 def _words(words: Mapping[bytes, int], whole: set[int], tables: Tables) -> dict[str, int]:
@@ -48,11 +57,15 @@ def _words(words: Mapping[bytes, int], whole: set[int], tables: Tables) -> dict[
     }
 
 
-def _bpe(given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables) -> dict[str, int]:
+def _bpe(source: Source, tables: Tables) -> dict[str, int]:
+    given, is_bytes = source.given, source.is_bytes
     vocab: dict[str, int] = given["vocab"]
     prefix = given.get("continuing_subword_prefix") or ""
-    if prefix or given.get("end_of_word_suffix"):
-        raise UnsupportedError("BPE with a subword prefix or suffix is not compiled")
+    suffix = given.get("end_of_word_suffix") or ""
+    if (prefix or suffix) and given.get("byte_fallback"):
+        raise UnsupportedError("BPE with byte fallback and a prefix or suffix is not compiled")
+    if len((prefix + suffix).encode()) > 48:
+        raise UnsupportedError("BPE with a prefix and suffix of more than 48 bytes is not compiled")
     if given.get("dropout"):
         raise UnsupportedError("BPE with dropout is not compiled")
     unknown = vocab.get(given["unk_token"], NONE) if given.get("unk_token") else NONE
@@ -62,8 +75,10 @@ def _bpe(given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables) -> d
     merges = [tuple(m.split(" ", 1)) if isinstance(m, str) else tuple(m) for m in given["merges"]]
     pairs: dict[tuple[int, int], tuple[int, int]] = {}
     for rank, (left, right) in enumerate(merges):
-        pairs[vocab[left], vocab[right]] = (rank, vocab[left + right])
+        pairs[vocab[left], vocab[right]] = (rank, vocab[left + right[len(prefix) :]])
     found = {"unknown": unknown, "pairs": tables.pairs(pairs)}
+    if prefix or suffix:
+        found["affixes"] = tables.strings([prefix.encode(), suffix.encode()])
     fallback = {f"<0x{b:02X}>": b for b in range(256)}
     if given.get("byte_fallback"):
         flags |= FALLBACK
@@ -80,13 +95,15 @@ def _bpe(given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables) -> d
         found["symbols"] = tables.words32(symbols)
     else:
         cuts = _cuts(vocab, pairs, {unknown, *(vocab.get(name, NONE) for name in fallback)})
-        if cuts is not None and not (flags & WHOLE_WORDS):
+        if cuts is not None and not flags & WHOLE_WORDS and not prefix + suffix:
             found["cuts"] = tables.add("bytes", cuts)
     # A whole word needs no merging where merging would give it back.
     if flags & WHOLE_WORDS:
         whole = set(words.values())
+    elif prefix or suffix:
+        whole = set()
     else:
-        made = tokenizer.model.tokenize
+        made = source.tokenizer.model.tokenize
         whole = {
             index
             for word, index in vocab.items()
@@ -114,9 +131,8 @@ def _cuts(
     return np.packbits(bits, bitorder="little").tobytes()
 
 
-def _word_piece(
-    given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables
-) -> dict[str, int]:
+def _word_piece(source: Source, tables: Tables) -> dict[str, int]:
+    given = source.given
     vocab: dict[str, int] = given["vocab"]
     if given["unk_token"] not in vocab:
         raise UnsupportedError("the unknown token is not in the vocabulary")
@@ -131,9 +147,8 @@ def _word_piece(
     }
 
 
-def _word_level(
-    given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables
-) -> dict[str, int]:
+def _word_level(source: Source, tables: Tables) -> dict[str, int]:
+    given = source.given
     vocab: dict[str, int] = given["vocab"]
     if given["unk_token"] not in vocab:
         raise UnsupportedError("the unknown token is not in the vocabulary")
@@ -141,7 +156,8 @@ def _word_level(
     return {"unknown": vocab[given["unk_token"]], **_words(words, set(), tables)}
 
 
-def _unigram(given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables) -> dict[str, int]:
+def _unigram(source: Source, tables: Tables) -> dict[str, int]:
+    given = source.given
     rows = given["vocab"]
     if given.get("unk_id") is None:
         raise UnsupportedError("Unigram without an unknown token is not compiled")
@@ -152,30 +168,23 @@ def _unigram(given: Json, tokenizer: Tokenizer, is_bytes: bool, tables: Tables) 
     if given.get("byte_fallback"):
         flags = FALLBACK
         found["byte_symbols"] = tables.words32([ids.get(name, NONE) for name in fallback])
-    scores = np.zeros(tokenizer.get_vocab_size(with_added_tokens=True) + len(rows) + 1)
-    scores[: len(rows)] = [score for _, score in rows]
-    unknown = min(score for _, score in rows) - UNKNOWN_PENALTY
     return {
         "unknown": given["unk_id"],
         "flags": flags,
         "heads": tables.trie({w: i for w, i in words.items() if w}),
         **found,
         **_words(words, set(), tables),
-        "_scores": (scores, unknown),  # type: ignore[dict-item]
+        "scores": _scores([score for _, score in rows], source.size, tables),
     }
 
 
-def scores(found: dict[str, Any], vocab: int, tables: Tables) -> None:
-    """Store a Unigram model's scores: one an id, then that of an unknown character."""
-    values, unknown = found.pop("_scores", (None, 0.0))
-    if values is not None:
-        row = np.zeros(vocab + 1)
-        row[: min(vocab, len(values))] = values[:vocab]
-        row[vocab] = unknown
-        found["scores"] = tables.add("reals", struct.pack(f"<{len(row)}d", *row))
+def _scores(scores: list[float], vocab: int, tables: Tables) -> int:
+    """One an id, then that of an unknown character."""
+    row = scores + [0.0] * (vocab - len(scores)) + [min(scores) - UNKNOWN_PENALTY]
+    return tables.add("reals", struct.pack(f"<{len(row)}d", *row))
 
 
-MODELS: dict[str, Callable[[Json, Tokenizer, bool, Tables], dict[str, int]]] = {
+MODELS: dict[str, Callable[[Source, Tables], dict[str, int]]] = {
     "BPE": _bpe,
     "WordPiece": _word_piece,
     "Unigram": _unigram,

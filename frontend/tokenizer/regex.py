@@ -64,7 +64,7 @@ class Expression:
         made = cls(text, place)
         start = made.match
         for char in reversed(text):
-            start = made._chars(_only(ord(char)))(start)
+            start = made.chars(_only(ord(char)))(start)
         made.start = start
         return made
 
@@ -74,9 +74,9 @@ class Expression:
         made = cls("", place)
         starts = []
         for members in sets:
-            one = made._chars(members)
-            starts.append((_repeat(made, one, 1, None) if runs else one)(made.match))
-        made.start = made._fork(starts)
+            one = made.chars(members)
+            starts.append((repeat(made, one, 1, None) if runs else one)(made.match))
+        made.start = made.fork(starts)
         return made
 
     # A part is a function from the state that follows it to its own first state.
@@ -87,7 +87,7 @@ class Expression:
             parts.append(self._sequence())
         if len(parts) == 1:
             return parts[0]
-        return lambda after: self._fork([part(after) for part in parts])
+        return lambda after: self.fork([part(after) for part in parts])
 
     def _sequence(self) -> Callable[[int], int]:
         parts: list[Callable[[int], int]] = []
@@ -120,9 +120,9 @@ class Expression:
             if members is None:
                 raise self._refuse("a possessive quantifier of more than one character")
             return self._possessive(atom, members, low, high)
-        again = _repeat(self, atom, low, high, lazy=lazy)
+        again = repeat(self, atom, low, high, lazy=lazy)
         if counted and self._take("+"):  # in this dialect {m,n}+ repeats the repetition
-            return _repeat(self, again, 1, None)
+            return repeat(self, again, 1, None)
         if self.text[self._at : self._at + 1] in ("*", "+", "?"):
             raise self._refuse("a quantifier of a quantifier")
         return again
@@ -133,8 +133,8 @@ class Expression:
         """Never gives back: what follows is not one more of the same, unless it is full."""
         stop = self._look(~members, end=True)
         if high is None:
-            return lambda after: _repeat(self, atom, low, None)(stop(after))
-        return lambda after: self._fork([atom(after), stop(after)])
+            return lambda after: repeat(self, atom, low, None)(stop(after))
+        return lambda after: self.fork([atom(after), stop(after)])
 
     def _atom(self) -> tuple[Callable[[int], int], Array | None]:
         text, at = self.text, self._at
@@ -203,7 +203,7 @@ class Expression:
     def _letter(self, char: str) -> tuple[Callable[[int], int], Array]:
         if not self._fold or char.lower() == char.upper():
             members = _only(ord(char))
-            return self._chars(members), members
+            return self.chars(members), members
         around = self.text[max(0, self._at - 2) : self._at + 1].lower()
         if any(pair in around for pair in ("ss", "ff", "fi", "fl", "st")):
             raise self._refuse(f"`{around}` in any case")
@@ -211,9 +211,10 @@ class Expression:
 
     def _known(self, atom: str) -> tuple[Callable[[int], int], Array]:
         members = matching(f"(?i:{atom})" if self._fold else atom)
-        return self._chars(members), members
+        return self.chars(members), members
 
-    def _chars(self, members: Array) -> Callable[[int], int]:
+    def chars(self, members: Array) -> Callable[[int], int]:
+        """One character of a set."""
         number = self._number(members)
         return lambda after: self._node(Node(chars=number, to=[after]))
 
@@ -221,7 +222,8 @@ class Expression:
         number = self._number(members)
         return lambda after: self._node(Node(ahead=number, end=end, to=[after]))
 
-    def _fork(self, to: list[int]) -> int:
+    def fork(self, to: list[int]) -> int:
+        """A state that goes on in several ways, the first preferred."""
         return self._node(Node(to=to))
 
     def _node(self, node: Node) -> int:
@@ -255,7 +257,7 @@ def _only(code: int) -> Array:
     return members
 
 
-def _repeat(
+def repeat(
     made: Expression,
     part: Callable[[int], int],
     low: int,
@@ -263,18 +265,20 @@ def _repeat(
     *,
     lazy: bool = False,
 ) -> Callable[[int], int]:
+    """A part from ``low`` to ``high`` times, without bound when that is None."""
+
     def order(more: int, after: int) -> list[int]:
         return [after, more] if lazy else [more, after]
 
     def build(after: int) -> int:
         if high is None:
-            loop = made._fork([])
+            loop = made.fork([])
             made.nodes[loop].to = order(part(loop), after)
             tail = loop
         else:
             tail = after
             for _ in range(high - low):
-                tail = made._fork(order(part(tail), after))
+                tail = made.fork(order(part(tail), after))
         for _ in range(low):
             tail = part(tail)
         return tail

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer, models, normalizers
 
 from smelt.errors import UnsupportedError
-from smelt.frontend.tokenizer import unicode
+from smelt.frontend.tokenizer import charsmap, unicode
 from smelt.frontend.tokenizer.automaton import automaton
 from smelt.frontend.tokenizer.regex import Expression
 from smelt.frontend.tokenizer.tables import NONE, Tables
@@ -175,6 +175,14 @@ def _prepend(step: Json, to: Steps) -> None:
     to.add("prepend", to.string(step["prepend"]), ALWAYS, 0)
 
 
+def _charsmap(step: Json, to: Steps) -> None:
+    known = charsmap.entries(step["precompiled_charsmap"])
+    texts = {text: index for index, text in enumerate(dict.fromkeys(known.values()))}
+    trie = to.tables.trie({key: texts[text] for key, text in known.items()})
+    clusters = automaton(to.tables, charsmap.graphemes())
+    to.add("charsmap", trie, to.tables.strings(list(texts)), clusters)
+
+
 NORMALIZERS: dict[str, Callable[[Json, Steps], None]] = {
     "Sequence": _sequence,
     "BertNormalizer": _bert,
@@ -184,6 +192,7 @@ NORMALIZERS: dict[str, Callable[[Json, Steps], None]] = {
     "Replace": _replace,
     "Strip": _strip,
     "Prepend": _prepend,
+    "Precompiled": _charsmap,
     **{name: lambda step, to: to.normal(step["type"]) for name in ("NFC", "NFD", "NFKC", "NFKD")},
 }
 

@@ -160,10 +160,11 @@ def cut_hash(left: Array, right: Array) -> Array:
 
 
 def _two_stages(values: Array) -> bytes:
-    blocks, index = np.unique(values.reshape(-1, 128), axis=0, return_inverse=True)
-    head = struct.pack("<II", len(blocks), 0)
-    stage1 = index.reshape(-1).astype("<u2").tobytes()
-    return head + stage1 + blocks.astype(values.dtype.newbyteorder("<")).tobytes()
+    rows = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).reshape(-1, 128)
+    known: dict[bytes, int] = {}
+    index = [known.setdefault(row.tobytes(), len(known)) for row in rows]
+    head = struct.pack("<II", len(known), 0)
+    return head + np.array(index, "<u2").tobytes() + b"".join(known)
 
 
 def _bits(count: int) -> int:

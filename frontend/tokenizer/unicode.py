@@ -6,7 +6,7 @@ Python's `unicodedata` has another version, so it is only used where the library
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -25,18 +25,22 @@ UNASSIGNED, PRIVATE = 0x50000, 0xF0000
 FENCE = "0!0"
 
 
-@cache
-def _everything() -> NormalizedString:
-    return NormalizedString("".join(chr(c) for c in range(ALL) if c not in SURROGATES))
+def _planes() -> Iterator[NormalizedString]:
+    """Every character in order, in parts: what the library keeps of each takes much memory."""
+    codes = np.delete(np.arange(ALL, dtype="<u4"), slice(SURROGATES.start, SURROGATES.stop))
+    for part in np.array_split(codes, 16):
+        yield NormalizedString(part.tobytes().decode("utf-32-le"))
 
 
 @cache
 def matching(expression: str) -> Array:
     """For each code point, whether an expression of one character matches it."""
+    runs = Regex(f"(?:{expression})+")
     found = np.ones(ALL, bool)
-    for piece in _everything().split(Regex(f"(?:{expression})+"), "removed"):
-        text = piece.normalized
-        found[ord(text[0]) : ord(text[-1]) + 1] = False
+    for plane in _planes():
+        for piece in plane.split(runs, "removed"):
+            text = piece.normalized
+            found[ord(text[0]) : ord(text[-1]) + 1] = False
     found[SURROGATES.start : SURROGATES.stop] = False
     return found
 

@@ -67,9 +67,11 @@ def compile(
     as_json: Json = False,
 ) -> None:
     """Compile a checkpoint, prove it, and write the artifact."""
+    from smelt.freed_memory import give_back_at_once
     from smelt.inspecting import explain as explained
     from smelt.inspecting import human, read_report, verdict
 
+    give_back_at_once()
     with console.reported(as_json=as_json):
         with console.Bars(quiet=as_json) as bars:
             made = smelt.compile(

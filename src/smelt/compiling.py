@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,11 +25,10 @@ from smelt.passes.receipt import Receipt
 from smelt.probe import TEXT, Probe, make_probe
 from smelt.quant_summary import activation_terms, quant_summary
 from smelt.runtime.certificate import Certificate
-from smelt.runtime.engine import Engine
 from smelt.runtime.manifest import Manifest
 from smelt.runtime.text import Text
 from smelt.targets import Target, target_named
-from smelt.verify import REFERENCE, Expected, certify, expected, require, tolerance_of
+from smelt.verify import REFERENCE, Expected, certify, expected, require, run_steps, tolerance_of
 
 #: Hears what is happening, how much of it is done, and how much there is (0 where unknown).
 Progress = Callable[[str, int, int], None]
@@ -156,23 +155,29 @@ class _Job:
         """Run the artifact at a path; its certificate and the golden file. ParityError if it
         fails."""
         reason = self.target.cannot_run()
-        text = self._text()
+        passage = self._passage()
         probe = make_probe(
             self.original,
             vocabulary=min(_said(self.checkpoint.config, "vocab_size"), default=1),
             pads=_said(self.checkpoint.config, "pad_token_id"),
             types=int(self.checkpoint.config.get("type_vocab_size") or 1),
-            tokens=text.encode(TEXT) if text is not None else (),
+            tokens=passage,
             limit=self.manifest.context,
         )
         windows = {slot.name: slot.window for slot in self.optimized.slots.values()}
         is_quantized = self.settings.quant is not None
+        # The artifact first, and closed again: it and the references never take memory together.
+        ran = None if reason is not None else run_steps(self.target.open(path), probe, self._tell)
+        give_back()
         original = self._expected(
             self.original, Weights(self.original, self.checkpoint.read), probe
         )
+        give_back()
         meaning = self._expected(self.optimized, self.weights, probe) if is_quantized else original
+        self.weights.forget()
         golden = pack(probe, meaning, windows)
-        if reason is not None:
+        if ran is None:
+            assert reason is not None
             # `smelt verify` completes it on a machine that can run the artifact.
             pending = Certificate(
                 status="not_run",
@@ -181,30 +186,34 @@ class _Job:
                 tolerances=(tolerance_of(self._rounding()),),
             )
             return pending, golden
-        give_back()
-        engine: Engine = self.target.open(path)
         certificate = certify(
-            engine,
+            ran,
             probe,
             meaning,
+            reopen=lambda: self.target.open(path),
             windows=windows,
             original=original if is_quantized else None,
             rounding=self._rounding(),
             bits=self._bits(),
-            text="the passage in smelt.probe" if text is not None else None,
+            text="the passage in smelt.probe" if passage else None,
             name=self.target.engine_name(),
-            progress=lambda what: self.progress(what, 0, 0),
         )
         require(certificate)
         return certificate, golden
 
     def _expected(self, program: Program, weights: Weights, probe: Probe) -> Expected:
-        return expected(program, weights, probe, lambda what: self.progress(what, 0, 0))
+        return expected(program, weights, probe, self._tell)
 
-    def _text(self) -> Text | None:
+    def _tell(self, what: str) -> None:
+        self.progress(what, 0, 0)
+
+    def _passage(self) -> Sequence[int]:
+        """The probe's passage in the checkpoint's tokens; none for a model without text."""
         files = companions(self.checkpoint)
         has_tokenizer = any(name.startswith(("tokenizer.", "vocab", "spiece")) for name in files)
-        return Text.load(files) if has_tokenizer and "input_ids" in self._inputs() else None
+        is_text = has_tokenizer and "input_ids" in self._inputs()
+        # Only the ids stay: a tokenizer takes tens of megabytes.
+        return Text.load(files).encode(TEXT) if is_text else ()
 
     def _inputs(self) -> set[str]:
         return {t.attr("name") for f in self.original.functions.values() for t in f.inputs}

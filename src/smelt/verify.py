@@ -7,7 +7,7 @@ unquantized model; a quantized artifact is measured against it (divergence, agre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +100,16 @@ def _joined(before: Array | None, array: Array) -> Array:
     return array if before is None or array.ndim < 3 else np.concatenate([before, array], 1)
 
 
-def run_steps(
-    engine: Engine, probe: Probe, progress: Progress = lambda what: None
-) -> tuple[list[tuple[Call, dict[str, Array]]], dict[str, Array]]:
-    """The artifact's outputs for each step of a probe, and its state at the end."""
+@dataclass(frozen=True)
+class Ran:
+    """What an artifact gives for a probe: outputs of each step, and its state at the end."""
+
+    results: Sequence[tuple[Call, dict[str, Array]]]
+    state: Mapping[str, Array]
+
+
+def run_steps(engine: Engine, probe: Probe, progress: Progress = lambda what: None) -> Ran:
+    """Run an artifact over a probe, a step at a time."""
     engine.reset()
     results = []
     for call in probe.steps:
@@ -111,40 +117,40 @@ def run_steps(
         results.append((call, engine.call(call.function, call.inputs)))
     state = engine.read_state()
     engine.reset()
-    return results, state
+    return Ran(results, state)
 
 
 def certify(
-    engine: Engine,
+    ran: Ran,
     probe: Probe,
     meaning: Expected,
     *,
+    reopen: Callable[[], Engine],
     windows: Mapping[str, int | None],
     original: Expected | None = None,
     rounding: str = "f32",
     bits: int | None = None,
     text: str | None = None,
     name: str = "",
-    progress: Progress = lambda what: None,
 ) -> Certificate:
-    """Compare an opened artifact with its references.
+    """Compare what an artifact gave with its references.
 
-    windows: how many newest entries of each slot matter. rounding: a key of ``TOLERANCES``, the
-    coarsest rounding that the artifact does. original and bits:
-    for a quantized artifact. The certificate may say "failed"; see ``require``.
+    reopen: opens the artifact again, to find where a fault is. windows: how many newest entries of
+    each slot matter. rounding: a key of ``TOLERANCES``, the coarsest rounding that the artifact
+    does. original and bits: for a quantized artifact. The certificate may say "failed"; see
+    ``require``.
     """
     tolerance = tolerance_of(rounding)
-    results, state = run_steps(engine, probe, progress)
     checks: list[OutputCheck] = []
     logits: list[tuple[Array, Array]] = []
-    for call, outputs in results:
+    for call, outputs in ran.results:
         for output, actual, wanted in pair(outputs, call, meaning.outputs[call.function]):
             checks.append(_output(call, output, actual, wanted, tolerance.value))
         if original is not None and "logits" in outputs and outputs["logits"].ndim == 3:
             pairs = pair(outputs, call, original.outputs[call.function])
             logits += [(a, w) for n, a, w in pairs if n == "logits"]
     slots = [
-        _slot(slot, probe.decode, state.get(slot), wanted, tolerance.value, windows.get(slot))
+        _slot(slot, probe.decode, ran.state.get(slot), wanted, tolerance.value, windows.get(slot))
         for slot, wanted in meaning.state.items()
     ]
     distribution = _distribution(logits, probe, bits) if logits and bits else None
@@ -163,7 +169,7 @@ def certify(
             checks,
             slots,
             lambda: first_fault(
-                engine,
+                reopen(),
                 probe.steps[0].function,
                 probe.steps[0].inputs,
                 meaning.places,

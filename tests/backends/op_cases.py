@@ -397,18 +397,17 @@ def _matrices() -> Iterator[Case]:
         yield _case("recurrence", X, In(X, -1, 1), "f32[batch, 6]", kind=kind, note=kind)
     deep = "f32[batch, seq, 2, 3]"
     yield _case("recurrence", deep, In(deep, -1, 1), "f32[batch, 2, 3]", note="deep")
-    key, value, state = "f32[batch, seq, 2, 3]", "f32[batch, seq, 4, 5]", "f32[batch, 4, 3, 5]"
-    beta, each = In("f32[batch, seq, 4]", 0, 1), In("f32[batch, seq, 4, 3]", -1, 0)
-    unit, whole = In(key, -0.5, 0.5), In("f32[batch, seq, 4, 1]", -1, 0)
-    yield _case("linear_attention", key, unit, value, whole, None, state, note="no delta")
-    long = "f32[2, 150, 2, 3]", In("f32[2, 150, 4, 1]", -9, 0)
-    yield _case(
-        "linear_attention",
-        *(long[0], In(long[0], -0.5, 0.5), "f32[2, 150, 4, 5]", long[1], None, "f32[2, 4, 3, 5]"),
-        note="chunks",
-    )
-    yield _case("linear_attention", key, unit, value, whole, beta, state, note="delta")
-    yield _case("linear_attention", key, unit, value, each, beta, state, note="each row")
+    for dim, width, seq, note in (
+        (3, 5, "seq", ""),
+        (18, 37, "seq", " wide"),
+        (3, 5, 150, " chunks"),
+    ):
+        key, value = In(f"f32[2, {seq}, 2, {dim}]", -0.5, 0.5), f"f32[2, {seq}, 4, {width}]"
+        beta, before = In(f"f32[2, {seq}, 4]", 0, 1), f"f32[2, 4, {dim}, {width}]"
+        for each, learned, kind in ((1, None, "plain"), (1, beta, "delta"), (dim, beta, "rows")):
+            decay = In(f"f32[2, {seq}, 4, {each}]", -1, 0)
+            operands = (key, key, value, decay, learned, before)
+            yield _case("linear_attention", *operands, note=kind + note)
 
 
 def _activations() -> Iterator[Case]:
@@ -594,19 +593,6 @@ def _times(weight: Tensor, x: Tensor) -> Tensor:
     return ops.linear(x, weight)  # type: ignore[no-any-return]
 
 
-CASES: tuple[Case, ...] = tuple(
-    case
-    for family in (
-        _arithmetic,
-        _logic,
-        _shapes,
-        _reductions,
-        _matrices,
-        _activations,
-        _norms,
-        _attention,
-        _state,
-        _quantized,
-    )
-    for case in family()
-)
+_PLAIN = (_arithmetic, _logic, _shapes, _reductions, _matrices)
+_LAYERS = (_activations, _norms, _attention, _state, _quantized)
+CASES: tuple[Case, ...] = tuple(case for each in (*_PLAIN, *_LAYERS) for case in each())

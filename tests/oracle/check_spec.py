@@ -26,7 +26,6 @@ from tests.oracle.trace import Place, Recorder, Traced
 from tests.parity.case import Case, all_cases
 from tests.parity.checkpoints import make
 from tests.parity.reference import DRIVERS, Asked, Step
-from tests.parity.runners import CONTEXT
 from tests.parity.test_parity import check, check_state
 
 Array = np.ndarray[Any, Any]
@@ -159,7 +158,7 @@ def agreement(question: Question, spec: Path) -> str:
     recorder = Recorder(lambda: len(asked.steps))
     recorder.watch(model)
     held = DRIVERS[case.task](asked)
-    traced = Traced(directory, case.task, spec, CONTEXT)
+    traced = Traced(directory, case.task, spec)
     for number, step in enumerate(asked.steps):
         actual, values = traced.call(step.function, step.inputs)
         try:

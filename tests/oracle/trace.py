@@ -17,6 +17,7 @@ from smelt.ir.materialize import Weights
 from smelt.ir.program import Function
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import Type
+from tests.parity.runners import context
 
 Array = np.ndarray[Any, Any]
 
@@ -81,10 +82,11 @@ class Place:
 class Traced:
     """The reference of a spec, which also gives what its nodes computed."""
 
-    def __init__(self, directory: Path, task: str, spec: Path, context: int) -> None:
+    def __init__(self, directory: Path, task: str, spec: Path) -> None:
         checkpoint = open_checkpoint(str(directory))
         shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
-        program = build(checkpoint.config, task=task, spec=spec, shapes=shapes, context=context)
+        config = checkpoint.config
+        program = build(config, task=task, spec=spec, shapes=shapes, context=context(config))
         self.program = program
         self._nodes = {name: _interior(f) for name, f in program.functions.items()}
         functions = {n: self._exposed(n, f) for n, f in program.functions.items()}

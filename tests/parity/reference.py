@@ -113,7 +113,7 @@ class Asked:
     def words(self) -> int:
         """The size of the vocabulary: of a pair, that of its decoder."""
         parts = (self.config, getattr(self.config, "decoder", None))
-        return next(int(p.vocab_size) for p in parts if hasattr(p, "vocab_size"))
+        return next(int(p.vocab_size) for p in parts if p is not None and hasattr(p, "vocab_size"))
 
     def ids(self, shape: tuple[int, ...], size: int | None = None) -> Array:
         """Random token ids, none of them the padding id when that is 0."""

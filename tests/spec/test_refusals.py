@@ -268,7 +268,7 @@ def test_mutated_configs_only_ever_fail_with_our_errors() -> None:
             assert str(error)
 
 
-LEARNED = {
+LEARNED: dict[str, dict[str, object]] = {
     "bert": {"architectures": ["BertModel"]},
     "roberta": {"architectures": ["RobertaModel"], "pad_token_id": 1},
     "gpt2": {"architectures": ["GPT2LMHeadModel"]},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
 from tokenizers import pre_tokenizers as splits
@@ -93,10 +94,34 @@ def pieces() -> Tokenizer:
     return made
 
 
+def small_charsmap() -> Any:
+    """A map as SentencePiece would compile it: some marks vanish, some characters become others."""
+    texts = {b"\xcc": "", b"A": "a", b"f": "", b"\xef\xac\x81": "fi", b"\xc3": "ae", b"\r": " "}
+    texts |= {"각".encode(): "x", "☺".encode(): ":)", "क".encode(): "k", "\u200d".encode(): ""}
+    units = [0] * 256 * (2 + sum(map(len, texts)))
+    blocks = iter(range(1, len(units) // 256))
+    places: dict[bytes, int] = {b"": next(blocks)}
+    units[0] = places[b""] << 18
+    blob = b""
+    for key, text in texts.items():
+        for size in range(1, len(key) + 1):
+            part = key[:size]
+            at = places[part[:-1]] << 8 ^ part[-1]
+            if part not in places:
+                places[part] = next(blocks)
+                # A unit leads to its block: xor, so the own place has to be taken out again.
+                units[at] = (places[part] << 8 ^ at) << 10 | part[-1]
+        units[at] |= 1 << 8
+        units[places[key] << 8] = 1 << 31 | len(blob)
+        blob += text.encode() + b"\0"
+    return normalizers.Precompiled(struct.pack(f"<I{len(units)}I", 4 * len(units), *units) + blob)
+
+
 def scores() -> Tokenizer:
-    """Unigram behind Metaspace."""
+    """Unigram behind Metaspace and a map of characters."""
     rows = [("<unk>", 0.0), ("▁", -2.0), ("▁he", -3.0), ("llo", -3.5), ("l", -4.0), ("o", -4.5)]
     made = Tokenizer(models.Unigram([*rows, ("▁hello", -9.0), ("é", -5.0)], 0, False))
+    made.normalizer = small_charsmap()
     made.pre_tokenizer = splits.Metaspace()
     made.decoder = decoders.Metaspace()
     return made

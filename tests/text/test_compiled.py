@@ -49,6 +49,22 @@ def byte_level(splitter: Any = None, **options: Any) -> Tokenizer:
     return with_options(made, **options)
 
 
+def suffixed() -> Tokenizer:
+    """BPE whose last letters are marked, as CLIP's are."""
+    made = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix="@"))
+    made.pre_tokenizer = splits.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        initial_alphabet=CHARSET,
+        end_of_word_suffix="</w>",
+        continuing_subword_prefix="@",
+        show_progress=False,
+    )
+    made.train_from_iterator(SENTENCES * 2, trainer)
+    made.decoder = decoders.ByteLevel()
+    return made
+
+
 def with_options(made: Tokenizer, **options: Any) -> Tokenizer:
     """The tokenizer with other parts."""
     added = options.pop("added", ())
@@ -115,7 +131,7 @@ def unigram(**options: Any) -> Tokenizer:
     )
     made.train_from_iterator(SENTENCES * 3, trainer)
     if fallback:
-        rows = [(made.id_to_token(i), -4.0 - i / 97) for i in range(made.get_vocab_size())]
+        rows = [(str(made.id_to_token(i)), -4.0 - i / 97) for i in range(made.get_vocab_size())]
         made.model = models.Unigram(rows, unk_id=0, byte_fallback=True)
     made.decoder = decoders.Metaspace()
     return with_options(made, **options)
@@ -160,6 +176,7 @@ CASES: dict[str, Callable[[], Tokenizer]] = {
         post_processor=ROBERTA, pre_tokenizer=splits.ByteLevel(add_prefix_space=True)
     ),
     "template": lambda: byte_level(post_processor=TEMPLATE),
+    "suffix": suffixed,
     "nfc": lambda: byte_level(normalizer=normalizers.NFC()),
     "added": lambda: byte_level(added=[*SPACES, *WORDS], normalizer=normalizers.Lowercase()),
     "bert": word_piece,
@@ -204,6 +221,7 @@ CASES: dict[str, Callable[[], Tokenizer]] = {
     "strip accents": lambda: normal(
         normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.NFC()
     ),
+    "charsmap": lambda: normal(seeds.small_charsmap()),
     "replace": lambda: normal(
         normalizers.Replace("ab", "xyz"), normalizers.Replace(Regex(r"\s+"), ""),
         normalizers.Prepend("¿¿"), normalizers.Strip(left=False),

@@ -6,13 +6,14 @@
 
 namespace smelt {
 
-constexpr int kPanel = 16;        // output rows of a packed panel
-constexpr int kTileRows = 12;     // input rows of a prefill tile
-constexpr int kAmxRows = 16;      // of an AMX tile, and of a tile of quantized inputs for it
-constexpr int kAmxPair = 32;      // of a tile of float inputs for it: two of its own
-constexpr int kUnpackPanels = 2;  // panels of weights that are prepared together
-constexpr int kKeyTile = 64;      // keys of an attention tile
-constexpr int kGemmPanel = 64;    // columns of a packed plain-matrix panel
+constexpr int kPanel = 16;          // output rows of a packed panel
+constexpr int kTileRows = 12;       // input rows of a prefill tile
+constexpr int kAmxRows = 16;        // of an AMX tile, and of a tile of quantized inputs for it
+constexpr int kAmxPair = 32;        // of a tile of float inputs for it: two of its own
+constexpr int kUnpackPanels = 2;    // panels of weights that are prepared together
+constexpr int kKeyTile = 64;        // keys of an attention tile
+constexpr int kGemmPanel = 64;      // columns of a packed plain-matrix panel
+constexpr int kMemoryColumns = 32;  // columns of a linear attention's matrix that a task takes
 
 static inline int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 static inline int64_t CeilDiv(int64_t x, int64_t by) { return (x + by - 1) / by; }
@@ -152,6 +153,8 @@ struct KernelTable {
   void (*rope)(const RopeArgs&, int64_t b, int64_t token);  // all heads of a token
   void (*rms_norm)(const NormArgs&, int64_t row_first, int64_t row_last);
   void (*layer_norm)(const NormArgs&, int64_t row_first, int64_t row_last);
+  void (*linear_attention)(const LinearAttentionArgs&, int64_t b, int64_t head, int64_t column,
+                           float* scratch);  // kMemoryColumns columns, fewer at the end
   void (*softmax)(const float* x, int64_t rows, int64_t dim, float* y);
   void (*activate)(Activation act, const float* x, int64_t count, float* y);
   void (*gated)(Activation act, const float* gate, const float* up, int64_t count, float* y);

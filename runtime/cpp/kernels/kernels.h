@@ -287,6 +287,25 @@ void ApplyBinary(const Exec& exec, Binary op, const float* a, int64_t a_row, int
                  const float* b, int64_t b_row, int64_t b_col, int64_t rows, int64_t cols,
                  float* y);
 
+// ---- recurrences ----
+
+// S ← exp(decay)·S + k·uᵀ, y = Sᵀ·q for each token, u = v or (beta given) beta·(v - Sᵀ·k). q, k
+// [batch, seq, key_heads, dim]; v, y [batch, seq, heads, width]; decay [batch, seq, heads, rates]
+// with rates 1 or dim; beta [batch, seq, heads]; before, state [batch, heads, dim, width].
+struct LinearAttentionArgs {
+  int64_t batch = 1, seq = 1, heads = 1, key_heads = 1, dim = 0, width = 0, rates = 1;
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  const float* decay = nullptr;
+  const float* beta = nullptr;
+  const float* before = nullptr;
+  float* y = nullptr;
+  float* state = nullptr;
+};
+int64_t LinearAttentionScratchBytes(const Exec& exec, int64_t dim);
+void LinearAttention(const Exec& exec, const LinearAttentionArgs& args, void* scratch);
+
 // ---- plain matrices and convolution ----
 
 // c[n] = a[n] · b[n] (or bᵀ): a [m, k] stride lda; b [k, n] stride ldb, or [n, k] when transpose_b;

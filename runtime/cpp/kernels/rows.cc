@@ -34,6 +34,21 @@ void Softmax(const Exec& exec, const float* x, int64_t rows, int64_t dim, float*
   });
 }
 
+int64_t LinearAttentionScratchBytes(const Exec& exec, int64_t dim) {
+  return RoundUp((dim * kMemoryColumns + RoundUp(dim, 16)) * 4, 64) * exec.threads();
+}
+
+void LinearAttention(const Exec& exec, const LinearAttentionArgs& a, void* scratch) {
+  const int64_t pieces = CeilDiv(a.width, kMemoryColumns);
+  const int64_t each = RoundUp((a.dim * kMemoryColumns + RoundUp(a.dim, 16)) * 4, 64);
+  ParallelFor(exec.pool, a.batch * a.heads * pieces, [&](int64_t task, int thread) {
+    const int64_t row = task / pieces;
+    TableOf(exec.isa).linear_attention(
+        a, row / a.heads, row % a.heads, task % pieces * kMemoryColumns,
+        reinterpret_cast<float*>(static_cast<uint8_t*>(scratch) + thread * each));
+  });
+}
+
 void Activate(const Exec& exec, Activation act, const float* x, int64_t count, float* y) {
   ForRows(exec, CeilDiv(count, 1024), 1024, [&](int64_t first, int64_t last) {
     const int64_t end = last * 1024 < count ? last * 1024 : count;

@@ -1,6 +1,5 @@
 // Recurrences along a text, token after token; what is independent of one another runs in parallel.
 #include <algorithm>
-#include <cmath>
 
 #include "ops/loop.h"
 #include "ops/ops.h"
@@ -66,49 +65,18 @@ Status CheckLinearAttention(const Call& c) {
 }
 
 int64_t ScratchLinearAttention(const Call& c) {
-  return c.in[2]->last() * static_cast<int64_t>(sizeof(float)) * c.exec->threads();
+  return LinearAttentionScratchBytes(*c.exec, c.in[1]->last());
 }
 
 Status RunLinearAttention(const Call& c) {
-  const View &keys = *c.in[1], &values = *c.in[2], &decays = *c.in[3];
-  const int64_t batch = values.dims[0], seq = values.dims[1], heads = values.dims[2];
-  const int64_t width = values.dims[3], key_heads = keys.dims[2], dim = keys.dims[3];
-  const int64_t rates = decays.dims[3], group = heads / key_heads;
-  ParallelFor(c.exec->pool, batch * heads, [&](int64_t task, int thread) {
-    const int64_t row = task / heads, head = task % heads;
-    float* s = c.out[1]->f32() + task * dim * width;
-    std::copy_n(c.in[5]->f32() + task * dim * width, dim * width, s);
-    float* learned = reinterpret_cast<float*>(c.scratch) + thread * width;
-    for (int64_t t = 0; t < seq; ++t) {
-      const int64_t token = row * seq + t, at = token * heads + head;
-      const int64_t shared = (token * key_heads + head / group) * dim;
-      const float *q = c.in[0]->f32() + shared, *k = keys.f32() + shared;
-      const float *v = values.f32() + at * width, *decay = decays.f32() + at * rates;
-      float* y = c.out[0]->f32() + at * width;
-      float factor = std::exp(decay[0]);
-      std::fill_n(learned, width, 0.0f);
-      for (int64_t i = 0; i < dim; ++i) {
-        if (rates > 1) factor = std::exp(decay[i]);
-        float* line = s + i * width;
-        for (int64_t j = 0; j < width; ++j) {
-          line[j] *= factor;
-          learned[j] += line[j] * k[i];
-        }
-      }
-      const float beta = c.in[4] ? c.in[4]->f32()[at] : 1.0f;
-      for (int64_t j = 0; j < width; ++j) {
-        learned[j] = c.in[4] ? beta * (v[j] - learned[j]) : v[j];
-        y[j] = 0.0f;
-      }
-      for (int64_t i = 0; i < dim; ++i) {
-        float* line = s + i * width;
-        for (int64_t j = 0; j < width; ++j) {
-          line[j] += k[i] * learned[j];
-          y[j] += line[j] * q[i];
-        }
-      }
-    }
-  });
+  const View &k = *c.in[1], &v = *c.in[2];
+  LinearAttentionArgs args;
+  args.batch = v.dims[0], args.seq = v.dims[1], args.heads = v.dims[2], args.width = v.dims[3];
+  args.key_heads = k.dims[2], args.dim = k.dims[3], args.rates = c.in[3]->dims[3];
+  args.q = c.in[0]->f32(), args.k = k.f32(), args.v = v.f32(), args.decay = c.in[3]->f32();
+  args.beta = c.in[4] ? c.in[4]->f32() : nullptr;
+  args.before = c.in[5]->f32(), args.y = c.out[0]->f32(), args.state = c.out[1]->f32();
+  LinearAttention(*c.exec, args, c.scratch);
   return Status();
 }
 

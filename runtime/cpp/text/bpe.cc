@@ -64,6 +64,27 @@ bool Encoder::Bpe(const Piece& word) {
   return true;
 }
 
+uint32_t Encoder::Symbol(const Piece& word, uint32_t at, uint32_t bytes) const {
+  uint32_t found;
+  if (t_.affixes_.count) {
+    uint8_t text[56];
+    uint32_t size = 0;
+    const auto append = [&](const uint8_t* from, uint32_t count) {
+      std::memcpy(text + size, from, count);
+      size += count;
+    };
+    if (at > 0) append(t_.affixes_.data(0), t_.affixes_.size(0));
+    append(word.text + at, bytes);
+    if (at + bytes == word.bytes) append(t_.affixes_.data(1), t_.affixes_.size(1));
+    found = t_.words_.Find(text, size);
+  } else if (t_.symbols_) {
+    return t_.symbols_[word.text[at]];
+  } else {
+    found = t_.words_.Find(word.text + at, bytes);
+  }
+  return found == kNone ? kNone : found & ~kWhole;
+}
+
 bool Encoder::HasBytes(const uint8_t* text, uint32_t bytes) const {
   if (!t_.byte_symbols_) return false;
   for (uint32_t i = 0; i < bytes; ++i) {
@@ -115,19 +136,13 @@ bool Encoder::BpePart(const Piece& word, uint32_t begin, uint32_t end) {
   // the word's other tokens ahead by the bytes of their letters. So do we.
   bool has_gaps = false;
   for (uint32_t i = 0; i < bytes && t_.symbols_ && info_.unknown == kNone; ++i)
-    has_gaps |= t_.symbols_[text[i]] == kNone;
+    has_gaps |= Symbol(word, begin + i, 1) == kNone;
   for (uint32_t at = 0; at < bytes;) {
-    uint32_t size = 1, id;
-    if (t_.symbols_) {
-      id = t_.symbols_[text[at]];
-      if (has_gaps && id != kNone) {
-        add(id, LetterBytes(text[at++]));
-        continue;
-      }
-    } else {
-      size = Decode(text + at, text + bytes).bytes;
-      const uint32_t found = t_.words_.Find(text + at, size);
-      id = found == kNone ? kNone : found & ~kWhole;
+    const uint32_t size = t_.symbols_ ? 1 : Decode(text + at, text + bytes).bytes;
+    const uint32_t id = Symbol(word, begin + at, size);
+    if (has_gaps && id != kNone) {
+      add(id, LetterBytes(text[at++]));
+      continue;
     }
     if (id != kNone) {
       flush();

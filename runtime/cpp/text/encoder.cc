@@ -5,6 +5,12 @@
 
 namespace smelt::text {
 
+namespace {
+
+constexpr uint32_t kSpaceLetter = 0x120;  // how byte-level vocabularies spell a space
+
+}  // namespace
+
 bool TextOut::Copy(const Piece& piece, uint32_t begin, uint32_t end) {
   const uint32_t count = end - begin;
   if (scratch_->room() < count * (1 + sizeof(Span)) + 16) return false;
@@ -139,7 +145,7 @@ bool Encoder::Added(const Piece& piece, const Trie& trie, AfterAdded rest) {
     }
     if (done < start && !(this->*rest)(piece.Slice(done, start))) return false;
     // A token whose spaces the one before took keeps its own bytes.
-    if (start < stop) Emit(piece.Slice(start, stop), 0, stop - start, id);
+    if (start < stop) EmitAdded(piece.Slice(start, stop), id);
     done = stop;
   }
   return done >= size || (this->*rest)(piece.Slice(done, size));
@@ -170,11 +176,31 @@ void Encoder::Put(uint32_t id, Span offsets) {
 
 void Encoder::Emit(const Piece& piece, uint32_t begin, uint32_t end, uint32_t id) {
   const bool wanted = sink_.offsets && sink_.count < sink_.capacity;
-  Put(id, wanted ? Offsets(piece, begin, end, id) : Span{0, 0});
+  const uint32_t left = t_.trims_ ? t_.trims_[2 * id] : 0;
+  const uint32_t right = t_.trims_ ? t_.trims_[2 * id + 1] : 0;
+  Put(id, wanted ? Offsets(piece, begin, end, left, right) : Span{0, 0});
   ++emitted_;
 }
 
-Span Encoder::Offsets(const Piece& piece, uint32_t begin, uint32_t end, uint32_t id) {
+// The spaces of an added token are those of the text: it may have taken some from around it.
+void Encoder::EmitAdded(const Piece& piece, uint32_t id) {
+  const bool wanted = sink_.offsets && sink_.count < sink_.capacity;
+  uint32_t left = 0, right = 0, at = 0;
+  bool is_leading = true;
+  while (wanted && t_.trims_ && at < piece.bytes) {
+    const Char c = Decode(piece.text + at, piece.text + piece.bytes);
+    const bool is_space = t_.characters_[c.code] & 2 || c.code == kSpaceLetter;
+    is_leading &= is_space;
+    left += is_leading;
+    right = is_space ? right + 1 : 0;
+    at += c.bytes;
+  }
+  Put(id, wanted ? Offsets(piece, 0, piece.bytes, left, right) : Span{0, 0});
+  ++emitted_;
+}
+
+Span Encoder::Offsets(const Piece& piece, uint32_t begin, uint32_t end, uint32_t left,
+                      uint32_t right) {
   Span found = {piece.Origin(begin).begin, piece.Origin(std::max(begin, end - 1)).end};
   if (options_.unit == Unit::kCharacters) {
     found.begin = CharactersBefore(found.begin);
@@ -183,15 +209,11 @@ Span Encoder::Offsets(const Piece& piece, uint32_t begin, uint32_t end, uint32_t
     found.end = text_.Origin(found.end - 1).end;
     found.begin = found.begin < text_.bytes ? text_.Origin(found.begin).begin : found.end;
   }
-  if (t_.trims_) {
-    uint32_t left = t_.trims_[2 * id];
-    const uint32_t right = t_.trims_[2 * id + 1];
-    const bool is_first = emitted_ == 0 || found.begin == 0;
-    // One space may be the one that was put before the text; of more, none was.
-    if (left == 1 && is_first && info_.flags & kTrimKeepsOne) left = 0;
-    found.begin = std::min(found.begin + left, std::max(found.begin, found.end));
-    if (right && found.end >= right) found.end = std::max(found.end - right, found.begin);
-  }
+  const bool is_first = emitted_ == 0 || found.begin == 0;
+  // One space may be the one that was put before the text; of more, none was.
+  if (left == 1 && is_first && info_.flags & kTrimKeepsOne) left = 0;
+  found.begin = std::min(found.begin + left, std::max(found.begin, found.end));
+  if (right && found.end >= right) found.end = std::max(found.end - right, found.begin);
   return found;
 }
 

@@ -81,6 +81,11 @@ class TextOut {
     uint8_t bytes[4];
     return Put(bytes, Encode(code, bytes), origin);
   }
+  // Says anew where the last bytes came from.
+  void Retag(uint32_t count, Span origin) {
+    Span* top = reinterpret_cast<Span*>(scratch_->high_);
+    for (uint32_t i = 0; i < count && top + i <= spans_; ++i) top[i] = origin;
+  }
   // Bytes of a piece as they are, with the origins that they have.
   bool Copy(const Piece& piece, uint32_t begin, uint32_t end);
   // Closes the text; spans stay 8-byte, scratch 16-byte aligned.
@@ -130,6 +135,8 @@ class Encoder {
   bool BpePart(const Piece& word, uint32_t begin, uint32_t end);
   bool MergeFew(uint32_t* ids, uint32_t* sizes, uint32_t* count);
   bool MergeMany(uint32_t* ids, uint32_t* sizes, uint32_t* count);
+  // The token of a character, or byte, of a word; kNone when there is none.
+  uint32_t Symbol(const Piece& word, uint32_t at, uint32_t bytes) const;
   // Whether each of these bytes has a token of its own.
   bool HasBytes(const uint8_t* text, uint32_t bytes) const;
   void FlushUnknown(const Piece& word);
@@ -139,8 +146,10 @@ class Encoder {
 
   // A token that stands for bytes [begin, end) of a piece.
   void Emit(const Piece& piece, uint32_t begin, uint32_t end, uint32_t id);
+  void EmitAdded(const Piece& piece, uint32_t id);
   void Put(uint32_t id, Span offsets);
-  Span Offsets(const Piece& piece, uint32_t begin, uint32_t end, uint32_t id);
+  // Where bytes come from, without so many spaces at either end.
+  Span Offsets(const Piece& piece, uint32_t begin, uint32_t end, uint32_t left, uint32_t right);
   uint32_t CharactersBefore(uint32_t byte);
 
   const Tokenizer& t_;

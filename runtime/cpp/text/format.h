@@ -68,7 +68,8 @@ struct Info {
   uint32_t piece_flags;                    // kBytes by id: PieceFlag
   uint32_t trims;                          // kBytes: leading and trailing spaces by id
   uint32_t strip_left, strip_byte;         // decoding: so many of this byte go from the start
-  uint32_t zero[4];
+  uint32_t affixes;  // BPE: kStrings, put before all characters but the first, behind the last
+  uint32_t zero[3];
 };
 
 enum AddedFlag : uint32_t { kSingleWord = 1, kLeft = 2, kRight = 4 };

@@ -136,44 +136,68 @@ bool Encoder::Replace(const OpenStep& step, const Piece& piece, Piece* out) {
 // SentencePiece's map of characters, as `tokenizers` applies it: a grapheme of at most 5 bytes is
 // looked up whole, then its characters; what is found is the shortest entry that begins it.
 bool Encoder::Charsmap(const OpenStep& step, const Piece& piece, Piece* out) {
-  const auto find = [&](uint32_t begin, uint32_t end) {
+  const uint8_t* const end = piece.text + piece.bytes;
+  const auto find = [&](uint32_t from, uint32_t until) {
     uint32_t node = 0;
-    for (uint32_t p = begin; p < end; ++p) {
+    for (uint32_t p = from; p < until; ++p) {
       node = step.trie.Child(node, piece.text[p]);
       if (!node) break;
       if (step.trie.value[node] != kNone) return step.trie.value[node];
     }
     return kNone;
   };
-  // As many characters take the place of others one for one; those too many come from the last.
-  const auto put = [&](TextOut* to, uint32_t begin, uint32_t end, uint32_t index) {
-    const uint8_t* text = step.strings.data(index);
-    const uint8_t* const stop = text + step.strings.size(index);
-    uint32_t at = begin, last = begin;
-    while (text < stop) {
-      const uint32_t bytes = Decode(text, stop).bytes;
-      if (at < end) last = at;
-      Span origin = piece.Origin(last);
-      if (!to->Put(text, bytes, origin)) return false;
-      text += bytes;
-      if (at < end) at += Decode(piece.text + at, piece.text + piece.bytes).bytes;
-    }
-    return true;
+  // Characters take the place of others one for one; those too many come from the last one. What
+  // vanishes before anything was written is not accounted for, so origins then lag behind.
+  uint32_t source = 0;
+  uint32_t inserted = 0;  // bytes of the last character, if it took nobody's place
+  bool wrote = false;
+  const auto advance = [&] {
+    if (source < piece.bytes) source += Decode(piece.text + source, end).bytes;
   };
   TextOut to(&scratch_);
+  // Puts `stop - text` in the place of so many characters.
+  const auto put = [&](const uint8_t* text, const uint8_t* stop, uint32_t replaced) {
+    Span origin = {};
+    for (; text < stop; wrote = true) {
+      const uint32_t bytes = Decode(text, stop).bytes;
+      inserted = replaced ? 0 : bytes;
+      if (replaced) {
+        origin = piece.Origin(std::min(source, piece.bytes - 1));
+        advance();
+        --replaced;
+      }
+      if (!to.Put(text, bytes, origin)) return false;
+      text += bytes;
+    }
+    if (wrote && replaced && inserted) {  // it takes the place of what vanishes behind it
+      to.Retag(inserted, piece.Origin(std::min(source, piece.bytes - 1)));
+      inserted = 0;
+    }
+    for (; wrote && replaced; --replaced) advance();
+    return true;
+  };
+  const auto string = [&](uint32_t index, uint32_t replaced) {
+    const uint8_t* text = step.strings.data(index);
+    return put(text, text + step.strings.size(index), replaced);
+  };
   for (uint32_t at = 0; at < piece.bytes;) {
-    uint32_t end = step.automaton.Match(piece.text, at, piece.bytes);
-    if (end == kNone) end = at + Decode(piece.text + at, piece.text + piece.bytes).bytes;
-    const uint32_t whole = end - at < 6 ? find(at, end) : kNone;
+    uint32_t stop = step.automaton.Match(piece.text, at, piece.bytes);
+    if (stop == kNone) stop = at + Decode(piece.text + at, end).bytes;
+    const uint32_t whole = stop - at < 6 ? find(at, stop) : kNone;
     if (whole != kNone) {
-      if (!put(&to, at, end, whole)) return false;
-      at = end;
+      uint32_t replaced = 0;
+      while (at < stop) {
+        at += Decode(piece.text + at, end).bytes;
+        ++replaced;
+      }
+      if (!string(whole, replaced)) return false;
       continue;
     }
-    while (at < end) {
-      const uint32_t next = at + Decode(piece.text + at, piece.text + piece.bytes).bytes;
+    while (at < stop) {
+      const uint32_t next = at + Decode(piece.text + at, end).bytes;
       const uint32_t one = find(at, next);
-      if (one != kNone ? !put(&to, at, next, one) : !to.Copy(piece, at, next)) return false;
+      if (one != kNone ? !string(one, 1) : !put(piece.text + at, piece.text + next, 1))
+        return false;
       at = next;
     }
   }

@@ -289,6 +289,11 @@ Status Opener::Vocabulary(Tokenizer* out) {
     case ModelKind::kBpe:
       SMELT_TRY(Open(info.pairs, info.vocab, &out->pairs_));
       if (info.symbols != kNone) SMELT_TRY(Ids(info.symbols, 256, info.vocab, &out->symbols_));
+      if (info.affixes != kNone) {
+        SMELT_TRY(Open(info.affixes, &out->affixes_));
+        if (out->affixes_.count != 2 || out->affixes_.offsets[2] > 48)
+          return Bad("a prefix and suffix are too long");
+      }
       if (info.cuts != kNone) {
         SMELT_TRY(Find(info.cuts, Kind::kBytes, 1, &data, &bytes));
         if (bytes & (bytes - 1) || bytes > (1u << 28)) return Bad("cuts are not a power of two");

@@ -86,6 +86,7 @@ class Tokenizer {
   Pairs pairs_;
   const uint32_t* symbols_ = nullptr;
   const uint32_t* byte_symbols_ = nullptr;
+  Strings affixes_;
   const uint8_t* cuts_ = nullptr;
   uint32_t cut_mask_ = 0;
   const double* scores_ = nullptr;

@@ -22,7 +22,7 @@ from tests.parity.removed.weights import weights
 PROMPT = 9
 DECODE = 32
 
-BASE = {
+BASE: dict[str, Any] = {
     "vocab_size": 31,
     "cutoffs": [9, 20],
     "d_model": 20,
@@ -85,7 +85,7 @@ def main() -> None:
         about = {"task": task, "prompt": PROMPT, "config": written, "shapes": shapes}
         arrays[f"{name}/about"] = np.array(json.dumps(about))
         arrays |= {f"{name}/{key}": value for key, value in ask(model, task).items()}
-    np.savez_compressed(Path(__file__).with_name("transfo_xl.npz"), **arrays)
+    np.savez_compressed(Path(__file__).with_name("transfo_xl.npz"), allow_pickle=False, **arrays)
 
 
 def ask(model: Any, task: str) -> dict[str, np.ndarray[Any, Any]]:

@@ -10,6 +10,8 @@ namespace SMELT_ISA_NS {
 void RopeToken(const RopeArgs& args, int64_t b, int64_t token);
 void RmsNormRows(const NormArgs& args, int64_t row_first, int64_t row_last);
 void LayerNormRows(const NormArgs& args, int64_t row_first, int64_t row_last);
+void LinearAttentionColumns(const LinearAttentionArgs& args, int64_t b, int64_t head, int64_t first,
+                            float* scratch);
 void SoftmaxRows(const float* x, int64_t rows, int64_t dim, float* y);
 void ActivateRange(Activation act, const float* x, int64_t count, float* y);
 void GatedRange(Activation act, const float* gate, const float* up, int64_t count, float* y);

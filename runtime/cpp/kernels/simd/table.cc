@@ -31,6 +31,7 @@ constexpr KernelTable Plain() {
   t.rope = RopeToken;
   t.rms_norm = RmsNormRows;
   t.layer_norm = LayerNormRows;
+  t.linear_attention = LinearAttentionColumns;
   t.softmax = SoftmaxRows;
   t.activate = ActivateRange;
   t.gated = GatedRange;
