@@ -79,6 +79,10 @@ int ThreadPool::Start(int threads) {
     if (pthread_create(&worker->handle, nullptr, Enter, worker) != 0) break;
     ++threads_;
   }
+  // A thread may take memory while it starts: that too belongs to Start.
+  pthread_mutex_lock(&sleep->mutex);
+  while (done_.load() < threads_ - 1) pthread_cond_wait(&sleep->finished, &sleep->mutex);
+  pthread_mutex_unlock(&sleep->mutex);
   return threads_;
 }
 
@@ -101,6 +105,11 @@ void ThreadPool::Stop() {
 
 void* ThreadPool::Enter(void* argument) {
   Worker* worker = static_cast<Worker*>(argument);
+  Sleep& sleep = SleepOf(worker->pool->storage_);
+  pthread_mutex_lock(&sleep.mutex);
+  worker->pool->done_.fetch_add(1);
+  pthread_cond_signal(&sleep.finished);
+  pthread_mutex_unlock(&sleep.mutex);
   worker->pool->WorkLoop(worker->thread);
   return nullptr;
 }
