@@ -14,7 +14,7 @@ import numpy as np
 from smelt.errors import ArtifactError, SmeltError
 from smelt.runtime.engine import Array, Engine, LastRows
 from smelt.runtime.manifest import FunctionSpec, Manifest
-from smelt.runtime.sampling import F32
+from smelt.runtime.processors import F32
 
 # Logits of a whole prompt are large (tokens × vocabulary): a long prompt goes in by parts.
 CHUNK, LEAST_CHUNK = 512, 32

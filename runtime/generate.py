@@ -10,10 +10,12 @@ from smelt.errors import SmeltError
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import Feed
 from smelt.runtime.metrics import Metrics, Stopwatch
-from smelt.runtime.sampling import Options, Row, check_ids, choose
+from smelt.runtime.processors import Row, check_ids
+from smelt.runtime.sampling import choose
+from smelt.runtime.settings import Options
 from smelt.runtime.text import StopStrings, Text, TextStream
 
-Finish = Literal["eos", "stop", "length", "context"]
+Finish = Literal["eos", "stop", "length", "context", "time"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class _Progress:
         self._stream: TextStream | None = None if text is None else text.stream(row.tokens)
         self._stop = StopStrings(stops)
 
-    def take(self, token: int, options: Options, limit: Finish) -> Piece:
+    def take(self, token: int, options: Options, limit: Finish, *, late: bool = False) -> Piece:
         """Append a token, decide whether the row ends, and give the text that is safe to show."""
         self.row.tokens.append(token)
         self.row.new += 1
@@ -64,6 +66,8 @@ class _Progress:
                 self.done.finish = "stop"
             elif self.row.new >= options.max_new_tokens:
                 self.done.finish = limit
+            elif late:
+                self.done.finish = "time"
         if self.done.finish is not None:
             text += self._rest()
         self.done.text += text
@@ -104,10 +108,11 @@ def generate_rows(
     check_ids(options, logits.shape[-1])
     while True:
         pieces = []
+        late = options.max_time is not None and watch.seconds > options.max_time
         for state, row_logits in zip(progress, logits, strict=True):
             if state.done.finish is None:
                 token = choose(row_logits, state.row, options)
-                pieces.append(state.take(token, options, limit))
+                pieces.append(state.take(token, options, limit, late=late))
         metrics.sampling_seconds += watch.lap()
         metrics.new_tokens += len(pieces)
         metrics.total_seconds = watch.seconds

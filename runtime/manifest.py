@@ -157,6 +157,8 @@ class GenerationDefaults(Record):
     """(position, token) pairs, whisper: position 1 follows the decoder start token."""
     forced_bos_token_id: Count | None = None
     forced_eos_token_ids: TokenIds = ()
+    settings: dict[Name, Any] = Field(default_factory=dict, max_length=64)
+    """Other keys of generation_config.json that change a token; checked where they are used."""
     unsupported: tuple[str, ...] = ()
     """Settings smelt lacks, as `key=value`: `generate` refuses unless told to leave them out."""
 

@@ -1,4 +1,8 @@
-"""Generation options: what `generation_config.json` says, and what a call may change."""
+"""Generation options: what `generation_config.json` says, and what a call may change.
+
+Every key that `transformers` knows is read (``settings.SETTINGS`` and the ids of ``_PLAIN``),
+refused (``LACKING``), or changes no token (``WITHOUT_EFFECT``); a test holds the three against it.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,13 @@ from pydantic import ValidationError
 
 from smelt.errors import CheckpointError, SmeltError, UnsupportedError
 from smelt.runtime.manifest import GenerationDefaults
-from smelt.runtime.sampling import Options
+from smelt.runtime.settings import NEUTRAL, SETTINGS, Options, Setting
 
 DEFAULT_NEW_TOKENS = 256
 
-# Keys of generation_config.json that would change the result but are not built yet, with the value
-# at which they change nothing. A model that sets one compiles, and `generate` refuses until told.
-NEUTRAL: dict[str, Any] = {
+# Keys of generation_config.json that would change the result but are not built, with the value at
+# which they change nothing. A model that sets one compiles, and `generate` refuses until told.
+LACKING: dict[str, Any] = {
     "num_beams": 1,
     "num_beam_groups": 1,
     "num_return_sequences": 1,
@@ -25,30 +29,50 @@ NEUTRAL: dict[str, Any] = {
     "length_penalty": 1.0,
     "early_stopping": False,
     "penalty_alpha": 0.0,
-    "typical_p": 1.0,
-    "top_h": None,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "encoder_repetition_penalty": 1.0,
-    "encoder_no_repeat_ngram_size": 0,
-    "min_length": 0,
-    "bad_words_ids": None,
-    "sequence_bias": None,
     "force_words_ids": None,
     "constraints": None,
     "guidance_scale": 1.0,
-    "exponential_decay_length_penalty": None,
-    "watermarking_config": None,
-    "stop_strings": None,
-    "renormalize_logits": False,
     "dola_layers": None,
-    "max_time": None,
     "prompt_lookup_num_tokens": None,
     "assistant_early_exit": None,
+    "token_healing": False,
+    "low_memory": False,
 }
 # These matter only to beam search, so they mean nothing without it.
 _BEAMS_ONLY = ("length_penalty", "early_stopping", "diversity_penalty", "num_beam_groups")
 
+# How `transformers` runs a model and what it hands back: no token depends on them. Invalid values
+# are an error here; those of an assistant mean nothing without one.
+WITHOUT_EFFECT: tuple[str, ...] = (
+    "use_cache",
+    "use_mtp",
+    "cache_implementation",
+    "cache_config",
+    "max_cache_len",
+    "prefill_chunk_size",
+    "compile_config",
+    "disable_compile",
+    "continuous_batching_config",
+    "remove_invalid_values",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "output_logits",
+    "return_dict_in_generate",
+    "is_assistant",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "assistant_ensemble_weight",
+    "assistant_confidence_threshold",
+    "assistant_lookbehind",
+    "target_lookbehind",
+    "speculation_type",
+    "max_matching_ngram_size",
+    "_from_model_config",
+    "transformers_version",
+)
+
+# What the manifest has fields for; ``GenerationDefaults.settings`` keeps the others by name.
 _PLAIN = (
     "bos_token_id",
     "pad_token_id",
@@ -65,6 +89,16 @@ _PLAIN = (
     "no_repeat_ngram_size",
     "forced_bos_token_id",
 )
+# The manifest's fields by option, where the names differ.
+_FIELDS = {
+    "eos": "eos_token_ids",
+    "suppress": "suppress_tokens",
+    "begin_suppress": "begin_suppress_tokens",
+    "forced_bos": "forced_bos_token_id",
+    "forced_eos": "forced_eos_token_ids",
+}
+
+CALL_OPTIONS = tuple(name for name, setting in SETTINGS.items() if setting.call)
 
 
 def generation_defaults(
@@ -92,8 +126,9 @@ def generation_defaults(
     else:
         found["forced_decoder_ids"] = tuple(tuple(pair) for pair in pairs)
     if generation_config is not None:
-        unsupported = (*found.get("unsupported", ()), *_unsupported(generation_config))
+        unsupported = (*found.get("unsupported", ()), *_lacking(generation_config))
         found["unsupported"] = unsupported
+        found["settings"] = _settings(generation_config)
     try:
         return GenerationDefaults.model_validate(found)
     except ValidationError as error:
@@ -116,62 +151,59 @@ def resolve(
     ``without`` names keys of generation_config.json that smelt lacks and the caller leaves out.
     """
     _check_names(given)
-    missing = [s for s in defaults.unsupported if s.split("=")[0].split(" ")[0] not in without]
-    if missing:
-        names = tuple(s.split("=")[0].split(" ")[0] for s in missing)
-        raise UnsupportedError(
-            f"generation_config.json asks for {', '.join(missing)}, which smelt lacks",
-            hint=f"generate(..., without={names!r}) leaves it out",
-        )
+    _check_supported(defaults, without)
     given = {key: value for key, value in given.items() if value is not None}
     temperature = _temperature(defaults, given)
     sampled = temperature > 0.0
-    own = defaults if defaults.do_sample and sampled else None
-    limit = given.get("max_new_tokens", defaults.max_new_tokens)
-    max_length = defaults.max_length if limit is None else None
-    if limit is None:
-        limit = DEFAULT_NEW_TOKENS if max_length is None else max_length
-    _check_number("max_new_tokens", limit, 1, 2**31, whole=True)
-    options = Options(
-        max_new_tokens=limit,
-        max_length=max_length,
-        temperature=temperature,
-        top_k=given.get("top_k", (own and own.top_k) or 0),
-        top_p=given.get("top_p", (own and own.top_p) or 1.0),
-        min_p=given.get("min_p", (own and own.min_p) or 0.0),
-        repetition_penalty=given.get("repetition_penalty", defaults.repetition_penalty),
-        no_repeat_ngram_size=given.get("no_repeat_ngram_size", defaults.no_repeat_ngram_size or 0),
-        min_new_tokens=given.get("min_new_tokens", defaults.min_new_tokens or 0),
-        eos=_ids(given.get("eos", defaults.eos_token_ids)),
-        suppress=defaults.suppress_tokens,
-        begin_suppress=defaults.begin_suppress_tokens,
-        forced_bos=defaults.forced_bos_token_id,
-        forced_eos=defaults.forced_eos_token_ids,
-        stop=_stops(given.get("stop", ())),
-        seed=_seed(given.get("seed"), sampled),
-    )
-    _check_number("top_k", options.top_k, 0, 2**31, whole=True)
-    _check_number("top_p", options.top_p, 0.0, 1.0, above=True)
-    _check_number("min_p", options.min_p, 0.0, 1.0)
-    _check_number("repetition_penalty", options.repetition_penalty, 0.0, 1e6, above=True)
-    _check_number("no_repeat_ngram_size", options.no_repeat_ngram_size, 0, 2**31, whole=True)
-    _check_number("min_new_tokens", options.min_new_tokens, 0, 2**31, whole=True)
-    return options
+    values = _own(defaults, without, sampled=sampled and defaults.do_sample) | given
+    values |= {"temperature": temperature, "seed": _seed(given.get("seed"), sampled)}
+    if "max_new_tokens" in values:
+        values.pop("max_length", None)
+    else:
+        values["max_new_tokens"] = values.get("max_length", DEFAULT_NEW_TOKENS)
+    return Options(**{name: SETTINGS[name].read(name, value) for name, value in values.items()})
 
 
-CALL_OPTIONS = (
-    "max_new_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-    "min_new_tokens",
-    "eos",
-    "stop",
-    "seed",
-)
+def _own(
+    defaults: GenerationDefaults, without: tuple[str, ...], *, sampled: bool
+) -> dict[str, Any]:
+    """The model's own settings by option; those of samplers only where it samples."""
+    found = {}
+    for name, setting in SETTINGS.items():
+        key = _key(name, setting)
+        if key is None or key in without or (setting.kind == "sampler" and not sampled):
+            continue
+        value = getattr(defaults, _FIELDS.get(name, name), None)
+        value = defaults.settings.get(key) if value is None else value
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _key(name: str, setting: Setting) -> str | None:
+    """The key of an option in generation_config.json."""
+    return name if setting.own == "" else setting.own
+
+
+def _settings(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What generation_config.json sets beyond the manifest's fields, checked."""
+    found = {}
+    for name, setting in SETTINGS.items():
+        key = _key(name, setting)
+        known = GenerationDefaults.model_fields
+        if key is None or name in known or key in known or _FIELDS.get(name) in known:
+            continue
+        value = source.get(key)
+        if value is None or value == NEUTRAL[name]:
+            continue
+        try:
+            setting.read(key, value)
+        except UnsupportedError:
+            pass  # refused when it is used
+        except SmeltError as error:
+            raise CheckpointError(error.message, place="generation_config.json") from None
+        found[key] = value
+    return found
 
 
 def _check_names(given: Mapping[str, Any]) -> None:
@@ -183,12 +215,21 @@ def _check_names(given: Mapping[str, Any]) -> None:
         raise SmeltError(f"generate has no option `{name}`", hint=hint)
 
 
+def _check_supported(defaults: GenerationDefaults, without: tuple[str, ...]) -> None:
+    missing = [s for s in defaults.unsupported if s.split("=")[0].split(" ")[0] not in without]
+    if missing:
+        names = tuple(s.split("=")[0].split(" ")[0] for s in missing)
+        raise UnsupportedError(
+            f"generation_config.json asks for {', '.join(missing)}, which smelt lacks",
+            hint=f"generate(..., without={names!r}) leaves it out",
+        )
+
+
 def _temperature(defaults: GenerationDefaults, given: Mapping[str, Any]) -> float:
     """Sampling is on when the call says so in any way, else when generation_config.json does."""
-    shaping = [key for key in ("top_k", "top_p", "min_p") if key in given]
+    shaping = [key for key in given if SETTINGS[key].kind == "sampler" and key != "temperature"]
     if "temperature" in given:
-        value = given["temperature"]
-        _check_number("temperature", value, 0.0, 1e6)
+        value = SETTINGS["temperature"].read("temperature", given["temperature"])
         if value == 0 and shaping:
             raise SmeltError(
                 f"`{shaping[0]}` has no meaning at temperature 0, which is greedy",
@@ -200,29 +241,10 @@ def _temperature(defaults: GenerationDefaults, given: Mapping[str, Any]) -> floa
     return 1.0 if shaping else 0.0
 
 
-def _check_number(
-    name: str, value: Any, low: float, high: float, *, whole: bool = False, above: bool = False
-) -> None:
-    kind = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise SmeltError(f"`{name}` is {value!r}, wants {kind}")
-    if not low <= value <= high or (above and value == low):
-        edge = "(" if above else "["
-        raise SmeltError(f"`{name}` is {value}, wants {kind} in {edge}{low}, {high}]")
-
-
-def _seed(value: Any, sampled: bool) -> int:
+def _seed(value: Any, sampled: bool) -> Any:
     if value is None:
         return int.from_bytes(os.urandom(4), "little") if sampled else 0
-    _check_number("seed", value, 0, 2**64 - 1, whole=True)
-    return int(value)
-
-
-def _stops(value: Any) -> tuple[str, ...]:
-    stops = (value,) if isinstance(value, str) else tuple(value)
-    if any(not isinstance(s, str) or not s for s in stops):
-        raise SmeltError("`stop` wants strings that are not empty")
-    return stops
+    return value
 
 
 def _ids(value: Any) -> tuple[int, ...]:
@@ -231,10 +253,10 @@ def _ids(value: Any) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(value)
 
 
-def _unsupported(source: Mapping[str, Any]) -> tuple[str, ...]:
+def _lacking(source: Mapping[str, Any]) -> tuple[str, ...]:
     beams = source.get("num_beams") not in (None, 1)
     found = []
-    for key, neutral in NEUTRAL.items():
+    for key, neutral in LACKING.items():
         value = source.get(key)
         if value is None or value == neutral or (key in _BEAMS_ONLY and not beams):
             continue

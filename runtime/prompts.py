@@ -12,7 +12,8 @@ from smelt.errors import SmeltError, UnsupportedError
 from smelt.runtime.engine import Array, Engine
 from smelt.runtime.feed import DecoderFeed, EncoderDecoderFeed, Feed, limit_of, masks
 from smelt.runtime.manifest import Manifest
-from smelt.runtime.sampling import Row
+from smelt.runtime.processors import Row
+from smelt.runtime.settings import NEUTRAL, Options
 from smelt.runtime.shapes import check_inputs
 from smelt.runtime.text import Text
 
@@ -39,6 +40,17 @@ class Batch:
         if self.source is None:
             return DecoderFeed(engine, tokens, pad=self.pad)
         return EncoderDecoderFeed(engine, self.source, tokens)
+
+    def check(self, options: Options) -> None:
+        """UnsupportedError for what these rows cannot give an option."""
+        if self.source is None or "input_ids" in self.source:
+            return
+        for name in ("encoder_repetition_penalty", "encoder_no_repeat_ngram_size"):
+            if getattr(options, name) != NEUTRAL[name]:
+                raise UnsupportedError(
+                    f"`{name}` is {getattr(options, name)}, and the encoder reads no tokens",
+                    hint="leave it out",
+                )
 
     def prompts(self) -> Iterator[tuple[Row, list[int]]]:
         """Each row with the ids of its prompt: the encoder's, where there is one."""
@@ -145,7 +157,7 @@ def _encoder_batches(manifest: Manifest, prompts: Prompts, text: Text | None) ->
     if prompts.inputs is not None:
         source = check_inputs(manifest, encoder, prompts.inputs, 0)
         count = next(iter(source.values())).shape[0]
-        return [Batch([Row(i, list(prefix)) for i in range(count)], pad, source)]
+        return [Batch([Row(i, list(prefix), source=()) for i in range(count)], pad, source)]
     if not any(spec.name == "input_ids" for spec in encoder.inputs):
         names = ", ".join(spec.name for spec in encoder.inputs)
         raise SmeltError(f"the encoder takes {names}, not text", hint="give `inputs`")
@@ -154,7 +166,7 @@ def _encoder_batches(manifest: Manifest, prompts: Prompts, text: Text | None) ->
         ids, mask = pad_right([prompts.ids[index] for index in group], pad)
         given = {"input_ids": ids, "attention_mask": mask}
         source = check_inputs(manifest, encoder, given, 0)
-        rows = [Row(index, list(prefix)) for index in group]
+        rows = [Row(i, list(prefix), source=tuple(prompts.ids[i])) for i in group]
         batches.append(Batch(rows, pad, source))
     return batches
 

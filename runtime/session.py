@@ -18,7 +18,7 @@ from smelt.runtime.metrics import Metrics, Stopwatch
 from smelt.runtime.options import resolve
 from smelt.runtime.prompts import Batch, plan_batches, read_prompts
 from smelt.runtime.question_answering import Answer, answer
-from smelt.runtime.sampling import Options
+from smelt.runtime.settings import Options
 from smelt.runtime.shapes import check_inputs
 from smelt.runtime.text import Text
 
@@ -141,6 +141,7 @@ class Session:
             else:
                 self.engine.reset()
             longest = max(len(row.tokens) for row in batch.rows)
+            batch.check(generation.options)
             options, limit = within(generation.options, longest, self.manifest.context)
             done = [generation.completions[row.index] for row in batch.rows]
             pieces = generate_rows(
@@ -224,7 +225,7 @@ class Generation(Iterator[Piece]):
 
     @property
     def finish(self) -> str | None:
-        """Why the only row ended: eos, stop, length or context."""
+        """Why the only row ended: eos, stop, length, context or time."""
         return self._only.finish
 
     @property

@@ -10,8 +10,10 @@ import pytest
 from smelt.errors import SmeltError, UnsupportedError
 from smelt.runtime.manifest import GenerationDefaults
 from smelt.runtime.options import generation_defaults, resolve
+from smelt.runtime.processors import Row, process
 from smelt.runtime.random import philox4x32_10, uniform
-from smelt.runtime.sampling import Options, Row, candidates, choose, draw, process
+from smelt.runtime.sampling import candidates, choose, draw
+from smelt.runtime.settings import Options
 
 VOCAB = 50
 

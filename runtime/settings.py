@@ -1,0 +1,224 @@
+"""Every option of generation, listed once: its name, its check, and where a model may say it.
+
+`options.resolve` makes ``Options`` of what a model and a call say; processors, samplers and beams
+read them. A name is that of `transformers`, but for the few with ``own``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from smelt.errors import SmeltError, UnsupportedError
+
+Read = Callable[[str, Any], Any]
+Kind = Literal["plain", "sampler", "beams", "lookup"]
+
+
+def check_number(
+    name: str, value: Any, low: float, high: float, *, whole: bool = False, above: bool = False
+) -> None:
+    """SmeltError unless the value is a number in [low, high], or (low, high] with ``above``."""
+    kind = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise SmeltError(f"`{name}` is {value!r}, wants {kind}")
+    if not low <= value <= high or (above and value == low):
+        edge = "(" if above else "["
+        raise SmeltError(f"`{name}` is {value}, wants {kind} in {edge}{low}, {high}]")
+
+
+def _number(low: float, high: float, *, whole: bool = False, above: bool = False) -> Read:
+    def read(name: str, value: Any) -> Any:
+        check_number(name, value, low, high, whole=whole, above=above)
+        return value
+
+    return read
+
+
+_COUNT = _number(0, 2**31, whole=True)
+_POSITIVE = _number(1, 2**31, whole=True)
+_FACTOR = _number(0.0, 1e6, above=True)
+_SHARE = _number(0.0, 1.0, above=True)
+_CUTOFF = _number(0.0, 1.0)
+_PENALTY = _number(-1e6, 1e6)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise SmeltError(f"`{name}` is {value!r}, wants true or false")
+    return value
+
+
+def _early(name: str, value: Any) -> Any:
+    return value if value == "never" else _flag(name, value)
+
+
+def _ids(name: str, value: Any) -> tuple[int, ...]:
+    found = (value,) if isinstance(value, int) else value
+    if not isinstance(found, (list, tuple, np.ndarray)):
+        raise SmeltError(f"`{name}` is {value!r}, wants token ids")
+    found = tuple(int(token) if isinstance(token, np.integer) else token for token in found)
+    for token in found:
+        check_number(name, token, 0, 2**31, whole=True)
+    return found
+
+
+def _id(name: str, value: Any) -> int:
+    return _ids(name, value)[0]
+
+
+def _sequences(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise SmeltError(f"`{name}` is {value!r}, wants lists of token ids")
+    return tuple(_sequence(name, entry) for entry in value)
+
+
+def _sequence(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise SmeltError(f"`{name}` has {value!r}, wants a list of token ids that is not empty")
+    return _ids(name, value)
+
+
+def _biases(name: str, value: Any) -> tuple[tuple[tuple[int, ...], float], ...]:
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(pairs, (list, tuple)) or not pairs:
+        raise SmeltError(f"`{name}` is {value!r}, wants pairs of token ids and a bias")
+    found: dict[tuple[int, ...], float] = {}
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise SmeltError(f"`{name}` has {pair!r}, wants a pair of token ids and a bias")
+        bias = pair[1]
+        if isinstance(bias, bool) or not isinstance(bias, (int, float)) or math.isnan(bias):
+            raise SmeltError(f"`{name}` has the bias {bias!r}, wants a number")
+        found[_sequence(name, pair[0])] = float(bias)
+    return tuple(found.items())
+
+
+def _decay(name: str, value: Any) -> tuple[int, float]:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise SmeltError(f"`{name}` is {value!r}, wants a start and a factor")
+    check_number(name, value[0], 0, 2**31, whole=True)
+    check_number(name, value[1], 0.0, 1e6, above=True)
+    return int(value[0]), float(value[1])
+
+
+def _stops(name: str, value: Any) -> tuple[str, ...]:
+    stops = (value,) if isinstance(value, str) else value
+    if not isinstance(stops, (list, tuple)) or any(not isinstance(s, str) or not s for s in stops):
+        raise SmeltError(f"`{name}` wants strings that are not empty")
+    return tuple(stops)
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """A watermark of green tokens, as in "A Watermark for Large Language Models"."""
+
+    greenlist_ratio: float = 0.25
+    bias: float = 2.0
+    hashing_key: int = 15485863
+    seeding_scheme: str = "lefthash"
+    context_width: int = 1
+
+
+def _watermark(name: str, value: Any) -> Watermark:
+    if isinstance(value, Watermark):
+        return value
+    if not isinstance(value, Mapping):
+        raise SmeltError(f"`{name}` is {value!r}, wants a table of settings")
+    if "ngram_len" in value:
+        raise UnsupportedError(f"`{name}` asks for SynthID, smelt has green lists only")
+    known = {f.name for f in fields(Watermark)}
+    for key in value:
+        if key not in known:
+            raise SmeltError(f"`{name}` has no `{key}`", hint=f"known: {', '.join(sorted(known))}")
+    mark = Watermark(**value)
+    check_number(f"{name}.bias", mark.bias, -1e6, 1e6)
+    check_number(f"{name}.greenlist_ratio", mark.greenlist_ratio, 0.0, 1.0)
+    check_number(f"{name}.hashing_key", mark.hashing_key, 1, 2**40, whole=True)
+    check_number(f"{name}.context_width", mark.context_width, 1, 2**16, whole=True)
+    if mark.seeding_scheme not in ("lefthash", "selfhash"):
+        raise SmeltError(
+            f"`{name}.seeding_scheme` is {mark.seeding_scheme!r}, wants lefthash or selfhash"
+        )
+    return mark
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one option; ``own`` is its key in generation_config.json: "" its name."""
+
+    read: Read
+    own: str | None
+    call: bool
+    kind: Kind
+
+
+def _option(
+    default: Any, read: Read, own: str | None = "", *, call: bool = True, kind: Kind = "plain"
+) -> Any:
+    return field(default=default, metadata=_told(read, own, call=call, kind=kind))
+
+
+def _told(
+    read: Read, own: str | None = "", *, call: bool = True, kind: Kind = "plain"
+) -> dict[str, Setting]:
+    return {"setting": Setting(read, own, call, kind)}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides which token comes next; see ``options.resolve``."""
+
+    max_new_tokens: int = field(metadata=_told(_POSITIVE))
+    max_length: int | None = _option(None, _COUNT, call=False)
+    """Prompt and new tokens together, where the model sets that and the call sets nothing."""
+    max_time: float | None = _option(None, _number(0.0, 1e9, above=True))
+    """Seconds; rows end with the token during which they pass."""
+    min_length: int = _option(0, _COUNT)
+    """Prompt and new tokens of the row together, before the end is allowed."""
+    min_new_tokens: int = _option(0, _COUNT)
+    eos: tuple[int, ...] = _option((), _ids, "eos_token_id")
+    stop: tuple[str, ...] = _option((), _stops, "stop_strings")
+    seed: int = _option(0, _number(0, 2**64 - 1, whole=True), None)
+    # ---- samplers
+    temperature: float = _option(0.0, _number(0.0, 1e6), kind="sampler")
+    """0 is greedy."""
+    top_h: float | None = _option(None, _SHARE, kind="sampler")
+    top_k: int = _option(0, _COUNT, kind="sampler")
+    """0 keeps all."""
+    top_p: float = _option(1.0, _SHARE, kind="sampler")
+    min_p: float = _option(0.0, _CUTOFF, kind="sampler")
+    typical_p: float = _option(1.0, _SHARE, kind="sampler")
+    epsilon_cutoff: float = _option(0.0, _CUTOFF, kind="sampler")
+    eta_cutoff: float = _option(0.0, _CUTOFF, kind="sampler")
+    # ---- processors
+    sequence_bias: tuple[tuple[tuple[int, ...], float], ...] = _option((), _biases)
+    encoder_repetition_penalty: float = _option(1.0, _FACTOR)
+    repetition_penalty: float = _option(1.0, _FACTOR)
+    frequency_penalty: float = _option(0.0, _PENALTY, None)
+    presence_penalty: float = _option(0.0, _PENALTY, None)
+    no_repeat_ngram_size: int = _option(0, _COUNT)
+    encoder_no_repeat_ngram_size: int = _option(0, _COUNT)
+    bad_words_ids: tuple[tuple[int, ...], ...] = _option((), _sequences)
+    forced_bos: int | None = _option(None, _id, "forced_bos_token_id", call=False)
+    forced_eos: tuple[int, ...] = _option((), _ids, "forced_eos_token_id", call=False)
+    exponential_decay_length_penalty: tuple[int, float] | None = _option(None, _decay)
+    """New tokens after which, and the factor by which, the end becomes likelier."""
+    suppress: tuple[int, ...] = _option((), _ids, "suppress_tokens", call=False)
+    begin_suppress: tuple[int, ...] = _option((), _ids, "begin_suppress_tokens", call=False)
+    watermarking_config: Watermark | None = field(default=None, metadata=_told(_watermark))
+    renormalize_logits: bool = _option(False, _flag)
+    """Only beam scores can tell."""
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken."""
+        return self.temperature == 0.0
+
+
+SETTINGS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Options)}
+NEUTRAL: dict[str, Any] = {f.name: f.default for f in fields(Options)}
