@@ -19,7 +19,7 @@ CPP_FORMATTED := $(filter %.cc %.h,$(CPP))
 # One thread a process: the tests run WORKERS processes side by side.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test models lint format types cpp-test arm-test clean env
+.PHONY: demo test models lint format types cpp-test arm-test bench-peers clean env
 
 demo: env
 	$(BIN)/python -m smelt.demo --chat "$$($(BIN)/python tests/models.py smollm2_gguf)" \
@@ -54,6 +54,10 @@ cpp-test: env
 # Cross-compiled and emulated where this machine is no ARM; says why where that cannot be had.
 arm-test: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/arm
+
+# Beside other engines: installs them (docs/benchmarks.md), waits for a quiet machine, takes long.
+bench-peers: env
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks --write docs/benchmarks.md $(ARGS)
 
 env: $(VENV)/.installed
 
