@@ -28,8 +28,10 @@ struct QuantizedRow {
   int64_t stride;
   int32_t factor;
 };
-// x[cols] in groups; codes are written for whole groups.
-void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& out);
+// x[cols] in groups; codes are written for whole groups, and so is what they leave over of x when
+// `left` is given.
+void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& out,
+                    float* left);
 // The same and, with two terms, what it left over as a second row `term_bytes` behind the first.
 void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first,
                    int terms, int64_t term_bytes);

@@ -181,52 +181,86 @@ void Squared(const PackedMatrix& w, int64_t panel, const TileCall& call, int row
 
 #endif
 
-// Blocks of one row, alternating between accumulators, because here nothing else hides the latency
-// of a product. int4: `odd` gathers the high nibbles, kHighShift bits too large where shifting the
-// sum is cheaper than every block.
+// One term of a decode row over a group. Blocks alternate between accumulators, because here
+// nothing else hides the latency of a product. int4: `odd` gathers the high nibbles, kHighShift
+// bits too large where shifting the sum is cheaper than every block.
 template <Format kFormat>
-SMELT_INLINE void DotBlock(const uint8_t* codes, const int32_t* q, Vi& even, Vi& odd) {
-  if constexpr (kFormat == Format::kInt8) {
-    even = Dot8(even, Prepare8(LoadB(codes)), q);
-    odd = Dot8(odd, Prepare8(LoadB(codes + 64)), q + 1);
-  } else {
-    const Vb block = LoadB(codes);
-    even = Dot4(even, LowNibbles(block), q);
-    odd = Dot4(odd, RawHighNibbles(block), q + 1);
+struct RowSums {
+  Vi even, odd;
+  SMELT_INLINE_MEMBER void Begin(Vi start) {
+    even = start;
+    odd = SetI(0);
   }
-}
+  template <typename W>
+  SMELT_INLINE_MEMBER void Add(W low, W high, const int32_t* q) {
+    if constexpr (kFormat == Format::kInt4) {
+      even = Dot4(even, low, q);
+      odd = Dot4(odd, high, q + 1);
+    } else {
+      even = Dot8(even, low, q);
+      odd = Dot8(odd, high, q + 1);
+    }
+  }
+  SMELT_INLINE_MEMBER Vf Total() const {
+    if constexpr (kFormat == Format::kInt4) return ToFloat(even + Sra<kHighShift>(odd));
+    return ToFloat(even + odd);
+  }
+};
 
-// Decode: one row.
-template <Format kFormat, bool kZeros>
-void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, int, float* out) {
+// Decode: one row. Every term of the input meets a block of weights while it is in registers.
+template <Format kFormat, bool kZeros, int kTerms>
+void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, float* out) {
   constexpr int64_t kBytes = kFormat == Format::kInt4 ? 64 : 128;  // 8 columns
   const int64_t groups = w.padded_cols / w.shape.group, blocks = w.shape.group / 8;
-  const IntTile tile = TileAt(call);
-  const int32_t* q = tile.q;
+  const IntTile tile[2] = {TileAt(call), TileAt(kTerms == 2 ? SecondTerm(call) : call)};
+  const int64_t term = tile[1].q - tile[0].q;  // the same distance for scales and starts
+  const int32_t* q = tile[0].q;
   Group<kFormat, kZeros> group;
   group.Begin(w, panel);
-  Vf sum = Zero();
+  Vf sum[kTerms];
+  for (Vf& s : sum) s = Zero();
   for (int64_t g = 0; g < groups; ++g) {
-    Vi even[2] = {group.Start(tile.start + g), SetI(0)}, odd[2] = {SetI(0), SetI(0)};
-    for (int64_t b = 0; b < blocks;
-         b += 2, group.codes += 2 * kBytes, q += 4) {  // groups are multiples of 16
-      PrefetchWeights(group.codes, 2 * kBytes);
-      DotBlock<kFormat>(group.codes, q, even[0], odd[0]);
-      DotBlock<kFormat>(group.codes + kBytes, q + 2, even[1], odd[1]);
+    RowSums<kFormat> terms[kTerms];
+#pragma GCC unroll 2
+    for (int t = 0; t < kTerms; ++t) terms[t].Begin(group.Start(tile[0].start + g + t * term));
+    for (int64_t b = 0; b < blocks; ++b, group.codes += kBytes, q += 2) {
+      PrefetchWeights(group.codes, kBytes);
+      if constexpr (kFormat == Format::kInt4) {
+        const Vb block = LoadB(group.codes), low = LowNibbles(block), high = RawHighNibbles(block);
+#pragma GCC unroll 2
+        for (int t = 0; t < kTerms; ++t) terms[t].Add(low, high, q + t * term);
+      } else {
+        const Vb8 low = Prepare8(LoadB(group.codes)), high = Prepare8(LoadB(group.codes + 64));
+#pragma GCC unroll 2
+        for (int t = 0; t < kTerms; ++t) terms[t].Add(low, high, q + t * term);
+      }
     }
-    Vi high = odd[0] + odd[1];
-    if constexpr (kFormat == Format::kInt4) high = Sra<kHighShift>(high);
-    const Vf total = ToFloat(even[0] + even[1] + high);
-    sum = Fma(total, LoadF16(group.scales) * Set1(tile.scale[g]), sum);
+    const Vf scale = LoadF16(group.scales);
+#pragma GCC unroll 2
+    for (int t = 0; t < kTerms; ++t)
+      sum[t] = Fma(terms[t].Total(), scale * Set1(tile[0].scale[g + t * term]), sum[t]);
     group.Next();
   }
-  Store(out, sum);
+  if constexpr (kTerms == 2) return Store(out, sum[0] + sum[1]);
+  Store(out, sum[0]);
+}
+
+template <Format kFormat, bool kZeros, int kTerms>
+void RunRow(const TileCall& call) {
+  alignas(64) float acc[2][kPanel];
+  for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
+    PanelOfRow<kFormat, kZeros, kTerms>(*call.w, panel, call, acc[0]);
+    if (call.w2 != nullptr) PanelOfRow<kFormat, kZeros, kTerms>(*call.w2, panel, call, acc[1]);
+    StorePanel(call, panel, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
+  }
 }
 
 template <Format kFormat, bool kZeros>
 void Run(const TileCall& call) {
-  constexpr PanelKernel kRow = PanelOfRow<kFormat, kZeros>;
-  if (call.height == 1) return ForPanels(call, {1, 1, kRow, kRow, kRow, kRow, 1});
+  if (call.height == 1) {
+    return Terms(call.input) == 2 ? RunRow<kFormat, kZeros, 2>(call)
+                                  : RunRow<kFormat, kZeros, 1>(call);
+  }
 #if SMELT_KERNEL_ISA == SMELT_I8MM
   constexpr PanelKernel kNarrow = Squared<kFormat, kZeros>;
 #else
@@ -240,141 +274,6 @@ void Run(const TileCall& call) {
 }
 
 }  // namespace
-
-namespace {
-
-// Up to 16 whole groups of kVecs vectors (0: `vecs`): maxima and sums are folded together,
-// divisions are vectors.
-template <int kVecs>
-void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedRow& out) {
-  const int64_t count = kVecs > 0 ? kVecs : vecs;
-  Vf rows[16];
-  for (int64_t i = batch; i < 16; ++i) rows[i] = Zero();
-  for (int64_t i = 0; i < batch; ++i) {
-    const float* from = x + i * 16 * count;
-    Vf most = Abs(Load(from));
-#pragma GCC unroll 8
-    for (int64_t v = 1; v < count; ++v) most = Max(Abs(Load(from + 16 * v)), most);
-    rows[i] = most;
-  }
-  const Vf top = MaxRows(rows);
-  alignas(64) float inverse[16], scale[16], sum[16];
-  Store(inverse, IfLess(Zero(), top, Set1(127.0f) / top, Zero()));
-  Store(scale, top / Set1(127.0f));
-  for (int64_t i = 0; i < batch; ++i) {
-    const float* from = x + i * 16 * count;
-    int8_t* q = out.q + i * 4 * count * out.quad_stride;
-    const Vf by = Set1(inverse[i]);
-    Vf codes = Zero();
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < count; ++v) {
-      const Vi code = ToInt(Clamp(Load(from + 16 * v) * by, -127.0f, 127.0f));
-      codes = codes + ToFloat(code);
-      if (out.quad_stride == 4) {
-        StoreI8(q + 16 * v, code);
-      } else {
-        alignas(16) int8_t part[16];
-        StoreI8(part, code);
-        for (int j = 0; j < 4; ++j) memcpy(q + (4 * v + j) * out.quad_stride, part + 4 * j, 4);
-      }
-    }
-    rows[i] = codes;
-  }
-  Store(sum, ReduceRows(rows));  // exact: at most 1024 * 127
-  for (int64_t i = 0; i < batch; ++i) {
-    out.scales[i * out.stride] = scale[i];
-    if (out.sums != nullptr) out.sums[i * out.stride] = out.factor * static_cast<int32_t>(sum[i]);
-  }
-}
-
-}  // namespace
-
-void QuantizeGroups(const float* x, int64_t cols, int64_t group, const QuantizedRow& row) {
-  const int64_t vecs = group / 16, whole = cols / group;
-  const auto batch = vecs == 2   ? QuantizeBatch<2>
-                     : vecs == 4 ? QuantizeBatch<4>
-                     : vecs == 8 ? QuantizeBatch<8>
-                                 : QuantizeBatch<0>;
-  QuantizedRow out = row;
-  for (int64_t g = 0; g < whole; g += 16) {
-    const int64_t n = whole - g < 16 ? whole - g : 16;
-    batch(x + g * group, n, vecs, out);
-    out.q += n * group / 4 * out.quad_stride;
-    out.scales += n * out.stride;
-    if (out.sums != nullptr) out.sums += n * out.stride;
-  }
-  const int64_t rest = cols - whole * group;
-  if (rest == 0) return;
-  alignas(64) float part[1024] = {};  // the last group, filled with zeros
-  memcpy(part, x + whole * group, static_cast<size_t>(rest) * 4);
-  QuantizeBatch<0>(part, 1, vecs, out);
-}
-
-namespace {
-
-// The floats or sums that lie `bytes` behind p, in the second term.
-template <typename T>
-T* Behind(T* p, int64_t bytes) {
-  return p == nullptr ? nullptr : reinterpret_cast<T*>(reinterpret_cast<uint8_t*>(p) + bytes);
-}
-
-void Advance(QuantizedRow* row, int64_t group, int64_t groups) {
-  row->q += groups * group / 4 * row->quad_stride;
-  row->scales += groups * row->stride;
-  if (row->sums != nullptr) row->sums += groups * row->stride;
-}
-
-}  // namespace
-
-void QuantizeTerms(const float* x, int64_t cols, int64_t group, const QuantizedRow& first,
-                   int terms, int64_t term_bytes) {
-  if (terms == 1) return QuantizeGroups(x, cols, group, first);
-  QuantizedRow row = first, rest = first;
-  rest.q += term_bytes;
-  rest.scales = Behind(first.scales, term_bytes);
-  rest.sums = Behind(first.sums, term_bytes);
-  constexpr int64_t kPart = 1024;  // a group is no larger
-  alignas(64) float left[kPart];
-  const int64_t step = kPart / group * group;
-  for (int64_t at = 0; at < cols; at += step) {
-    const int64_t n = cols - at < step ? cols - at : step, groups = (n + group - 1) / group;
-    QuantizeGroups(x + at, n, group, row);
-    for (int64_t i = 0; i < n; i += 4) {
-      const int8_t* quad = row.q + i / 4 * row.quad_stride;
-      const float scale = row.scales[i / group * row.stride];
-      for (int64_t j = 0; j < 4 && i + j < n; ++j)
-        left[i + j] = x[at + i + j] - static_cast<float>(quad[j]) * scale;
-    }
-    QuantizeGroups(left, n, group, rest);
-    Advance(&row, group, groups);
-    Advance(&rest, group, groups);
-  }
-}
-
-void QuantizeTile(const TileInput& in) {
-  const PackedShape& shape = in.w->shape;
-  const int64_t padded = in.w->padded_cols, groups = padded / shape.group;
-  int8_t* q = static_cast<int8_t*>(in.tile);
-  float* scale = reinterpret_cast<float*>(q + padded * in.height);
-  int32_t* start = reinterpret_cast<int32_t*>(scale + groups * in.height);
-  const int32_t factor = in.w->zeros != nullptr ? 1 : -ConstantZero(shape.format);
-  if (in.count < in.height)
-    memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
-  for (int r = 0; r < in.count; ++r) {
-    QuantizeTerms(in.x[r], shape.cols, shape.group,
-                  {q + 4 * r, 4 * in.height, scale + r, start + r, in.height, factor},
-                  Terms(in.input), TermBytes(shape, padded, in.height));
-  }
-}
-
-void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* scales) {
-  alignas(64) int8_t part[1024];  // whole vectors may pass a group's end
-  for (int64_t first = 0; first < cols; first += group) {
-    const int64_t n = cols - first < group ? cols - first : group;
-    QuantizeGroups(x + first, n, RoundUp(n, 16), {part, 4, scales++, nullptr, 0, 0});
-    memcpy(q + first, part, static_cast<size_t>(n));
-  }
-}
 
 void LinearInt(const TileCall& call) {
   const bool zeros = call.w->zeros != nullptr;
