@@ -68,7 +68,17 @@ ROBERTA = family(
     causal_lm="RobertaForCausalLM",
 )
 
-BERT = table("bert", {"causal_lm": "BertLMHeadModel"}, BASE, CAUSAL)
+BERT = table(
+    "bert",
+    {"causal_lm": "BertLMHeadModel"},
+    {**BASE, "is_decoder": True, "pad_token_id": 0},
+    {
+        "causal": {},
+        "causal-untied": {"tie_word_embeddings": False, "vocab_size": 61, "pads": (0, 5, 12)},
+        "causal-relu": {"hidden_act": "relu", "num_attention_heads": 7, "layer_norm_eps": 0.1},
+        "causal-deep": {"num_hidden_layers": 3, "type_vocab_size": 1, "intermediate_size": 31},
+    },
+)
 XLM_ROBERTA = family(
     "xlm-roberta", "XLMRoberta", {**PLAIN, **CAUSAL}, causal_lm="XLMRobertaForCausalLM"
 )

@@ -57,7 +57,16 @@ def kin(model_type: str, name: str, variants: dict[str, dict[str, Any]], **base:
     )
 
 
-T5 = kin("t5", "T5", {"read": READ, "read-gated": {**READ, "feed_forward_proj": "gated-silu"}})
+T5 = kin(
+    "t5",
+    "T5",
+    {
+        "read": READ,
+        "read-gated": {**READ, "feed_forward_proj": "gated-silu"},
+        "read-deep": {**READ, "num_decoder_layers": 3, "num_labels": 2},
+        "read-many-buckets": {**READ, **VARIANTS["many-buckets"], "pads": (6, 6)},
+    },
+)
 
 SWITCH = kin(
     "switch_transformers",
