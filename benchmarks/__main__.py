@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.driver import Job, Patience, Track, measure
+from benchmarks.driver import ROOT, Job, Patience, Track, measure
 from benchmarks.engines import DECODERS, ENCODERS, Engine
 from benchmarks.prepare import Missing, Preparer, peers_folder
 from benchmarks.report import Chapter, chapter, replace_between
@@ -69,6 +69,11 @@ def main() -> None:
             tracks[threads] = [*found, *absent]
             every += tracks[threads]
         parts.append(chapter(Chapter(title, jobs, tracks)))
+    if args.quality_windows and not args.prepare_only:
+        # Late, because it needs torch: the driver stays small while it measures.
+        from benchmarks import quality
+
+        parts.append(quality.chapter(preparer, quality.text_of(ROOT), args.quality_windows, _say))
     if not parts:
         return
     text = "\n\n".join([_preface(every, command.strip(), args.repeat), *parts])
@@ -116,6 +121,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--quiet-bound", type=float, default=120.0, help="seconds to wait at most")
     parser.add_argument("--prepare-seconds", type=float, default=3600.0, help="for one command")
     parser.add_argument("--prepare-only", action="store_true")
+    parser.add_argument("--quality-windows", type=int, default=8, help="of text; 0: no quality")
     parser.add_argument("--write", type=Path, help="the page that gets the tables")
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.driver import Job, Sample, Track
@@ -11,6 +12,7 @@ from benchmarks.engines import DECODERS, ENCODERS, Engine
 from benchmarks.figures import Spread, faster, fastest_peer, spread
 from benchmarks.machine import Ticks, busy_cores, machine_ticks
 from benchmarks.prepare import Missing, Preparer
+from benchmarks.quality import compare
 from benchmarks.report import Chapter, chapter, replace_between, table
 
 DECODE = Job("decode", {"run": "decode"}, 100)
@@ -72,6 +74,18 @@ def test_ticks_count_stolen_time_and_not_waiting() -> None:
     assert busy_cores(Ticks(0, 0), Ticks(0, 100)) == 0.0
     assert busy_cores(Ticks(0, 0), Ticks(50, 100), own=50) == 0.0
     assert busy_cores(Ticks(0, 0), Ticks(0, 0)) == 0.0
+
+
+def test_quality_is_perplexity_divergence_and_agreement() -> None:
+    even = np.zeros((3, 4), np.float32)
+    same = compare([even], [even], [[0, 1, 2]])
+    assert (round(same.perplexity, 9), same.divergence, same.agreement) == (4.0, 0.0, 1.0)
+    half = np.array([[0.0, 1, 0, 0], [0, 0, 0, 1], [9, 9, 9, 9]], np.float32) * np.log(2)
+    found = compare([half], [even], [[0, 1, 2]])
+    # Of fifths: the next tokens have 2 and 1. Against fourths: log(5 / 4) - log(2) / 4 a token.
+    assert found.perplexity == pytest.approx(np.sqrt(5 / 2 * 5 / 1))
+    assert found.divergence == pytest.approx(np.log(5 / 4) - np.log(2) / 4)
+    assert found.agreement == 0.0
 
 
 def test_names_and_files_of_engines_are_their_own() -> None:
