@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from smelt.errors import SmeltError
 from smelt.runtime.generate import Piece
 from smelt.runtime.metrics import Metrics
 
@@ -17,7 +18,8 @@ class Chat:
 
     def __init__(self, session: Session, system: str | None, options: Mapping[str, Any]) -> None:
         self._session = session
-        self._options = dict(options)
+        self._options = {"num_return_sequences": 1, **options}
+        _one_reply(self._options)
         self.messages: list[dict[str, Any]] = []
         self.metrics = Metrics()
         """Of the last reply."""
@@ -29,6 +31,7 @@ class Chat:
 
         A reply that is not read to its end is kept as far as it was read.
         """
+        _one_reply(options)
         asked = {"role": "user", "content": text}
         generation = self._session.generate(
             messages=[*self.messages, asked], reuse=True, **{**self._options, **options}
@@ -47,3 +50,12 @@ class Chat:
         for piece in pieces:
             reply["content"] += piece.text
             yield piece
+
+
+def _one_reply(options: Mapping[str, Any]) -> None:
+    wanted = options.get("num_return_sequences", 1)
+    if wanted != 1:
+        raise SmeltError(
+            f"`num_return_sequences` is {wanted}, a conversation has one reply",
+            hint="generate(messages=...) gives several",
+        )

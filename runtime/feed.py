@@ -26,6 +26,7 @@ class Feed(Protocol):
 
     def prefill(self) -> F32: ...
     def step(self, tokens: Sequence[int]) -> F32: ...
+    def reorder(self, rows: Array) -> None: ...
 
 
 class DecoderFeed:
@@ -61,6 +62,12 @@ class DecoderFeed:
         self._ids = np.concatenate([self._ids, column], axis=1)
         self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
         return self._call(self._ids.shape[1] - 1, self._ids.shape[1])
+
+    def reorder(self, rows: Array) -> None:
+        """Row ``i`` goes on from what row ``rows[i]`` was."""
+        if (rows != np.arange(rows.size)).any():
+            self._engine.reorder(rows)
+            self._ids, self._mask = self._ids[rows], self._mask[rows]
 
     def _call(self, start: int, stop: int) -> F32:
         positions = np.maximum(np.cumsum(self._mask[:, :stop], axis=1) - 1, 0)
@@ -104,6 +111,11 @@ class EncoderDecoderFeed:
     def step(self, tokens: Sequence[int]) -> F32:
         """Append one token to each row."""
         return self._decode(np.asarray(tokens, np.int64)[:, None])
+
+    def reorder(self, rows: Array) -> None:
+        """Row ``i`` goes on from what row ``rows[i]`` was, which had the same source."""
+        if (rows != np.arange(rows.size)).any():
+            self._engine.reorder(rows)
 
     def _decode(self, ids: Array) -> F32:
         inputs: dict[str, Array] = {"decoder_input_ids": ids}

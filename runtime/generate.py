@@ -12,6 +12,7 @@ from smelt.runtime.feed import Feed
 from smelt.runtime.metrics import Metrics, Stopwatch
 from smelt.runtime.processors import Row, check_ids
 from smelt.runtime.sampling import choose
+from smelt.runtime.scores import TokenScore, score
 from smelt.runtime.settings import Options
 from smelt.runtime.text import StopStrings, Text, TextStream
 
@@ -27,6 +28,8 @@ class Piece:
     """None for text that was held back and comes at the end."""
     text: str
     finish: Finish | None = None
+    score: TokenScore | None = None
+    """Where ``logprobs`` asks for it."""
 
     def __str__(self) -> str:
         return self.text
@@ -41,9 +44,13 @@ class Completion:
     """New tokens; the end-of-sequence token is the last one when it ended the row."""
     text: str = ""
     finish: Finish | None = None
+    logprobs: list[TokenScore] = field(default_factory=list)
+    """One for each new token, where ``logprobs`` asks for them."""
+    score: float | None = None
+    """Of beams: the sum of log-probabilities over length ** length_penalty."""
 
 
-class _Progress:
+class Progress:
     """One row while it is generated."""
 
     def __init__(self, row: Row, done: Completion, text: Text | None, stops: Sequence[str]) -> None:
@@ -52,11 +59,21 @@ class _Progress:
         self._stream: TextStream | None = None if text is None else text.stream(row.tokens)
         self._stop = StopStrings(stops)
 
-    def take(self, token: int, options: Options, limit: Finish, *, late: bool = False) -> Piece:
+    def take(
+        self,
+        token: int,
+        options: Options,
+        limit: Finish,
+        *,
+        late: bool = False,
+        score: TokenScore | None = None,
+    ) -> Piece:
         """Append a token, decide whether the row ends, and give the text that is safe to show."""
         self.row.tokens.append(token)
         self.row.new += 1
         self.done.ids.append(token)
+        if score is not None:
+            self.done.logprobs.append(score)
         text = ""
         if token in options.eos:
             self.done.finish = "eos"
@@ -71,7 +88,7 @@ class _Progress:
         if self.done.finish is not None:
             text += self._rest()
         self.done.text += text
-        return Piece(self.row.index, token, text, self.done.finish)
+        return Piece(self.row.index, token, text, self.done.finish, score)
 
     def _rest(self) -> str:
         if self._stream is None:
@@ -100,7 +117,7 @@ def generate_rows(
     """
     if text is None and options.stop:
         raise SmeltError("stop strings need a tokenizer, the artifact has none")
-    progress = [_Progress(r, d, text, options.stop) for r, d in zip(rows, done, strict=True)]
+    progress = [Progress(r, d, text, options.stop) for r, d in zip(rows, done, strict=True)]
     first = True
     watch.lap()
     logits = feed.prefill()
@@ -112,7 +129,10 @@ def generate_rows(
         for state, row_logits in zip(progress, logits, strict=True):
             if state.done.finish is None:
                 token = choose(row_logits, state.row, options)
-                pieces.append(state.take(token, options, limit, late=late))
+                scored = None
+                if options.logprobs is not None:
+                    scored = score(row_logits, token, options.logprobs)
+                pieces.append(state.take(token, options, limit, late=late, score=scored))
         metrics.sampling_seconds += watch.lap()
         metrics.new_tokens += len(pieces)
         metrics.total_seconds = watch.seconds

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from smelt.errors import CheckpointError, SmeltError, UnsupportedError
+from smelt.runtime.combinations import check_combinations
 from smelt.runtime.manifest import GenerationDefaults
 from smelt.runtime.settings import NEUTRAL, SETTINGS, Options, Setting
 
@@ -22,12 +23,8 @@ DEFAULT_NEW_TOKENS = 256
 # Keys of generation_config.json that would change the result but are not built, with the value at
 # which they change nothing. A model that sets one compiles, and `generate` refuses until told.
 LACKING: dict[str, Any] = {
-    "num_beams": 1,
     "num_beam_groups": 1,
-    "num_return_sequences": 1,
     "diversity_penalty": 0.0,
-    "length_penalty": 1.0,
-    "early_stopping": False,
     "penalty_alpha": 0.0,
     "force_words_ids": None,
     "constraints": None,
@@ -39,7 +36,7 @@ LACKING: dict[str, Any] = {
     "low_memory": False,
 }
 # These matter only to beam search, so they mean nothing without it.
-_BEAMS_ONLY = ("length_penalty", "early_stopping", "diversity_penalty", "num_beam_groups")
+_BEAMS_ONLY = ("diversity_penalty", "num_beam_groups")
 
 # How `transformers` runs a model and what it hands back: no token depends on them. Invalid values
 # are an error here; those of an assistant mean nothing without one.
@@ -161,7 +158,10 @@ def resolve(
         values.pop("max_length", None)
     else:
         values["max_new_tokens"] = values.get("max_length", DEFAULT_NEW_TOKENS)
-    return Options(**{name: SETTINGS[name].read(name, value) for name, value in values.items()})
+    values = {name: SETTINGS[name].read(name, value) for name, value in values.items()}
+    options = Options(**values)
+    check_combinations(options, given)
+    return options
 
 
 def _own(

@@ -34,12 +34,13 @@ class Batch:
         """Whether an encoder comes first."""
         return self.source is not None
 
-    def feed(self, engine: Engine) -> Feed:
-        """A fresh feed of these rows."""
-        tokens = [list(row.tokens) for row in self.rows]
+    def feed(self, engine: Engine, beams: int = 1) -> Feed:
+        """A fresh feed of these rows, each as often as it has beams."""
+        tokens = [list(row.tokens) for row in self.rows for _ in range(beams)]
         if self.source is None:
             return DecoderFeed(engine, tokens, pad=self.pad)
-        return EncoderDecoderFeed(engine, self.source, tokens)
+        source = {name: np.repeat(array, beams, axis=0) for name, array in self.source.items()}
+        return EncoderDecoderFeed(engine, source, tokens)
 
     def check(self, options: Options) -> None:
         """UnsupportedError for what these rows cannot give an option."""
@@ -112,21 +113,40 @@ def read_prompts(
     return Prompts([text.encode(t) for t in texts])
 
 
-def plan_batches(manifest: Manifest, prompts: Prompts, text: Text | None) -> list[Batch]:
-    """Split rows into batches that the artifact takes; rows keep their numbers."""
+def plan_batches(
+    manifest: Manifest, prompts: Prompts, text: Text | None, *, copies: int = 1, beams: int = 1
+) -> list[Batch]:
+    """Split rows into batches that the artifact takes; rows keep their numbers.
+
+    There are ``copies`` rows of each prompt, one after the other, and each takes the room of
+    ``beams`` rows.
+    """
+    limit = limit_of(manifest, "batch")
+    if limit is not None and limit < beams:
+        raise UnsupportedError(
+            f"`num_beams` is {beams}, the artifact takes {limit} rows",
+            hint="fewer beams, or an artifact for more rows",
+        )
+    most = None if limit is None else limit // beams
     if manifest.task == "causal_lm":
         if prompts.inputs is not None:
             raise SmeltError("`inputs` are for models with an encoder", hint="give ids")
-        return _decoder_batches(manifest, prompts.ids, text)
-    return _encoder_batches(manifest, prompts, text)
+        for index, row in enumerate(prompts.ids):
+            _check_row(manifest, index, row, len(prompts.ids))
+        return _decoder_batches(manifest, _copied(prompts.ids, copies), text, most)
+    return _encoder_batches(manifest, prompts, text, copies, most)
 
 
-def _decoder_batches(manifest: Manifest, ids: list[list[int]], text: Text | None) -> list[Batch]:
-    for index, row in enumerate(ids):
-        _check_row(manifest, index, row, len(ids))
+def _copied(rows: list[list[int]], copies: int) -> list[list[int]]:
+    return [row for row in rows for _ in range(copies)]
+
+
+def _decoder_batches(
+    manifest: Manifest, ids: list[list[int]], text: Text | None, most: int | None
+) -> list[Batch]:
     pad = _pad(manifest, text)
     batches = []
-    for group in _groups(ids, limit_of(manifest, "batch"), mixed=masks(manifest)):
+    for group in _groups(ids, most, mixed=masks(manifest)):
         batches.append(Batch([Row(index, list(ids[index])) for index in group], pad))
     return batches
 
@@ -150,23 +170,27 @@ def _check_row(manifest: Manifest, index: int, row: list[int], rows: int) -> Non
                 )
 
 
-def _encoder_batches(manifest: Manifest, prompts: Prompts, text: Text | None) -> list[Batch]:
+def _encoder_batches(
+    manifest: Manifest, prompts: Prompts, text: Text | None, copies: int, most: int | None
+) -> list[Batch]:
     pad = _pad(manifest, text)
     prefix = decoder_prefix(manifest)
     encoder = manifest.function("encoder")
     if prompts.inputs is not None:
         source = check_inputs(manifest, encoder, prompts.inputs, 0)
+        source = {name: np.repeat(array, copies, axis=0) for name, array in source.items()}
         count = next(iter(source.values())).shape[0]
         return [Batch([Row(i, list(prefix), source=()) for i in range(count)], pad, source)]
     if not any(spec.name == "input_ids" for spec in encoder.inputs):
         names = ", ".join(spec.name for spec in encoder.inputs)
         raise SmeltError(f"the encoder takes {names}, not text", hint="give `inputs`")
+    sources = _copied(prompts.ids, copies)
     batches = []
-    for group in _groups(prompts.ids, limit_of(manifest, "batch"), mixed=True):
-        ids, mask = pad_right([prompts.ids[index] for index in group], pad)
+    for group in _groups(sources, most, mixed=True):
+        ids, mask = pad_right([sources[index] for index in group], pad)
         given = {"input_ids": ids, "attention_mask": mask}
         source = check_inputs(manifest, encoder, given, 0)
-        rows = [Row(i, list(prefix), source=tuple(prompts.ids[i])) for i in group]
+        rows = [Row(i, list(prefix), source=tuple(sources[i])) for i in group]
         batches.append(Batch(rows, pad, source))
     return batches
 

@@ -4,11 +4,12 @@ Counter-based, so that a token depends on nothing but the seed and its place: th
 Python and C++, whatever was generated before, in a batch or alone.
 
     key     = (seed mod 2^32, seed div 2^32)
-    counter = (step, row, 0, 0)
+    counter = (step, row, draw, 0)
     (w0, w1, w2, w3) = philox4x32_10(counter, key)
     u = ((w0 >> 5) * 2^26 + (w1 >> 6)) / 2^53        in [0, 1), exact in a double
 
-``step`` is 0 for the first new token; ``row`` is the row of the batch. Source: Salmon et al.,
+``step`` is 0 for the first new token; ``row`` is the row of the batch; ``draw`` is 0 where one
+number is enough, and counts from 1 where beams draw several. Source: Salmon et al.,
 "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
@@ -32,8 +33,8 @@ def philox4x32_10(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int,
     return c0, c1, c2, c3
 
 
-def uniform(seed: int, row: int, step: int) -> float:
+def uniform(seed: int, row: int, step: int, *, draw: int = 0) -> float:
     """A double in [0, 1) with 53 random bits for a place in a generation."""
     key = (seed & _MASK, (seed >> 32) & _MASK)
-    w0, w1, _, _ = philox4x32_10((step & _MASK, row & _MASK, 0, 0), key)
+    w0, w1, _, _ = philox4x32_10((step & _MASK, row & _MASK, draw, 0), key)
     return ((w0 >> 5) * 67108864 + (w1 >> 6)) / 9007199254740992.0

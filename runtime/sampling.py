@@ -49,7 +49,7 @@ def choose(logits: F32, row: Row, options: Options) -> int:
         return int(mark(logits, row, options).argmax())
     ids, weights = candidates(logits, options)
     if options.watermarking_config is not None:
-        marked = mark(spread(ids, np.log(weights), logits.size), row, options)
+        marked = mark(spread(ids, weights, logits.size), row, options)
         weights = np.exp(marked[ids].astype(np.float64))
     return draw(ids, weights, uniform(options.seed, row.index, row.new))
 
@@ -81,10 +81,11 @@ def candidates(logits: F32, options: Options, keep: int = 1) -> tuple[I64, F64]:
     return kept, weights
 
 
-def spread(ids: I64, values: F64, vocab: int) -> F32:
-    """Values at their ids, minus infinity elsewhere."""
+def spread(ids: I64, weights: F64, vocab: int) -> F32:
+    """The logarithms of weights at their ids, minus infinity elsewhere."""
     found = np.full(vocab, -np.inf, np.float32)
-    found[ids] = values
+    with np.errstate(divide="ignore"):
+        found[ids] = np.log(weights)
     return found
 
 

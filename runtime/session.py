@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from smelt.errors import SmeltError
+from smelt.runtime.beams import search_rows
 from smelt.runtime.chat import Chat
 from smelt.runtime.classify import Label, classify
 from smelt.runtime.embedding import embed
@@ -91,7 +92,9 @@ class Session:
             inputs=inputs,
             tools=tools,
         )
-        batches = plan_batches(self.manifest, prompts, self._text)
+        batches = plan_batches(
+            self.manifest, prompts, self._text, copies=chosen.copies, beams=chosen.num_beams
+        )
         self._turn += 1
         generation = Generation(self, chosen, batches, watch, reuse=reuse)
         if on_token is not None:
@@ -140,13 +143,15 @@ class Session:
                 generation.metrics.cached_tokens = self._rewind(batch.rows[0].tokens)
             else:
                 self.engine.reset()
+            beams = generation.options.num_beams
             longest = max(len(row.tokens) for row in batch.rows)
             batch.check(generation.options)
             options, limit = within(generation.options, longest, self.manifest.context)
-            done = [generation.completions[row.index] for row in batch.rows]
-            pieces = generate_rows(
+            done = [c for row in batch.rows for c in generation.of(row.index)]
+            run = generate_rows if beams == 1 else search_rows
+            pieces = run(
                 self.engine,
-                batch.feed(self.engine),
+                batch.feed(self.engine, beams),
                 batch.rows,
                 options,
                 text=self._text,
@@ -158,7 +163,7 @@ class Session:
             for piece in pieces:
                 # Only one row's tokens can stand for the state; padding would come between.
                 row = batch.rows[0]
-                single = len(batch.rows) == 1 and not batch.encoded
+                single = len(batch.rows) == beams == 1 and not batch.encoded
                 self._held = row.tokens[: self.engine.past] if single else []
                 yield piece
                 if self._turn != turn:
@@ -200,12 +205,19 @@ class Generation(Iterator[Piece]):
         self.options = options
         self.metrics = Metrics()
         prompts = {row.index: prompt for b in batches for row, prompt in b.prompts()}
-        self.completions = [Completion(prompt=prompts[index]) for index in sorted(prompts)]
+        self._of_row = options.num_return_sequences // options.copies
+        rows = [index for index in sorted(prompts) for _ in range(self._of_row)]
+        self.completions = [Completion(prompt=prompts[index]) for index in rows]
+        """The results of each prompt, one after the other, beams the best first."""
         self.metrics.prompt_tokens = sum(len(c.prompt) for c in self.completions)
         self._pieces = session._stream(self, batches, watch, reuse=reuse)
 
     def __next__(self) -> Piece:
         return next(self._pieces)
+
+    def of(self, row: int) -> list[Completion]:
+        """The results of one row of the batches: of beams, ``num_return_sequences``."""
+        return self.completions[row * self._of_row : (row + 1) * self._of_row]
 
     def wait(self) -> Generation:
         """Run to the end."""

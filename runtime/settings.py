@@ -184,6 +184,15 @@ class Options:
     eos: tuple[int, ...] = _option((), _ids, "eos_token_id")
     stop: tuple[str, ...] = _option((), _stops, "stop_strings")
     seed: int = _option(0, _number(0, 2**64 - 1, whole=True), None)
+    logprobs: int | None = _option(None, _number(0, 1000, whole=True), None)
+    """Give each token's log-probability, and those of so many of the likeliest."""
+    num_return_sequences: int = _option(1, _POSITIVE)
+    """Results for each prompt: so many draws, or so many of the best beams."""
+    # ---- beams
+    num_beams: int = _option(1, _POSITIVE)
+    length_penalty: float = _option(1.0, _PENALTY, kind="beams")
+    early_stopping: bool | str = _option(False, _early, kind="beams")
+    """True, false or "never"; see ``beams``."""
     # ---- samplers
     temperature: float = _option(0.0, _number(0.0, 1e6), kind="sampler")
     """0 is greedy."""
@@ -218,6 +227,11 @@ class Options:
     def greedy(self) -> bool:
         """Whether the likeliest token is taken."""
         return self.temperature == 0.0
+
+    @property
+    def copies(self) -> int:
+        """Rows of each prompt: its draws, which beams share a search for."""
+        return self.num_return_sequences if self.num_beams == 1 else 1
 
 
 SETTINGS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Options)}

@@ -78,6 +78,21 @@ def test_run_answers_and_repeats_with_a_seed(artifact: Path) -> None:
     assert found[0]["metrics"]["new_tokens"] == 8
 
 
+def test_run_searches_and_takes_any_option(artifact: Path) -> None:
+    words = ["run", artifact, "w1 w2", "-n", 4, "--num-beams", 3, "--raw"]
+    more = ["--option", "num_return_sequences=2", "--option", "logprobs=1"]
+    lines = call(*words, *more).stdout.strip().splitlines()
+    found = json.loads(call(*words, *more, "--json").stdout)[0]["results"]
+    assert [line.split(maxsplit=1)[1] for line in lines] == [r["text"].strip() for r in found]
+    assert found[0]["score"] >= found[1]["score"] and len(found[0]["logprobs"]) == 4
+    best = json.loads(call(*words, "--json").stdout)[0]
+    assert best["text"] == found[0]["text"] and best["score"] == found[0]["score"]
+    banned = call(*words, "--option", f"bad_words_ids=[[{found[0]['ids'][0]}]]", "--json")
+    assert found[0]["ids"][0] not in json.loads(banned.stdout)[0]["ids"]
+    assert "wants NAME=VALUE" in call(*words, "--option", "x").stderr
+    assert "no option `beams`" in call(*words, "--option", "beams=2").stderr
+
+
 def test_run_raw_differs_from_chat(artifact: Path) -> None:
     raw = json.loads(call("run", artifact, "w1", "-n", 2, "--raw", "--json").stdout)
     talk = json.loads(call("run", artifact, "w1", "-n", 2, "--json").stdout)

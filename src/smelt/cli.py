@@ -38,6 +38,11 @@ TopP = Annotated[float | None, typer.Option(help="Keep the likeliest tokens up t
 MinP = Annotated[float | None, typer.Option(help="Keep tokens this likely next to the best.")]
 Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Over 1: repeat less.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same tokens.")]
+Beams = Annotated[int | None, typer.Option("--num-beams", help="Search with so many beams.")]
+More = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Any other option of generation."),
+]
 Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text; can be repeated.")]
 MaxMemory = Annotated[
     str | None, typer.Option("--max-memory", help="Refuse to need more: 512MB, 1.5GiB.")
@@ -124,6 +129,8 @@ def run(
     repetition_penalty: Penalty = None,
     seed: Seed = None,
     stop: Stop = None,
+    num_beams: Beams = None,
+    option: More = None,
     system: System = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="No chat template: continue the text.")
@@ -136,7 +143,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Answer a prompt, or embed, classify or fill texts, as the artifact's task says."""
-    from smelt.running import run_texts
+    from smelt.running import read_options, run_texts
 
     options = _given(
         max_new_tokens=max_new_tokens,
@@ -147,8 +154,10 @@ def run(
         repetition_penalty=repetition_penalty,
         seed=seed,
         stop=stop,
+        num_beams=num_beams,
     )
     with console.reported(as_json=as_json):
+        options |= read_options(option or ())
         opening = _given(context=context, threads=threads, device=device)
         session = smelt.open(artifact, **opening, **_budget(max_memory))
         run_texts(
@@ -172,6 +181,8 @@ def chat(
     min_p: MinP = None,
     repetition_penalty: Penalty = None,
     seed: Seed = None,
+    num_beams: Beams = None,
+    option: More = None,
     system: System = None,
     context: Context = None,
     threads: Threads = None,
@@ -179,7 +190,7 @@ def chat(
     device: Device = None,
 ) -> None:
     """Talk with a chat model; /reset starts anew, /exit or end of input leaves."""
-    from smelt.running import converse
+    from smelt.running import converse, read_options
 
     options = _given(
         max_new_tokens=max_new_tokens,
@@ -189,8 +200,10 @@ def chat(
         min_p=min_p,
         repetition_penalty=repetition_penalty,
         seed=seed,
+        num_beams=num_beams,
     )
     with console.reported(as_json=False):
+        options |= read_options(option or ())
         opening = _given(context=context, threads=threads, device=device)
         session = smelt.open(artifact, **opening, **_budget(max_memory))
         converse(session, options, system=system)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,9 +12,10 @@ import numpy as np
 
 from smelt import console
 from smelt.errors import SmeltError, UnsupportedError
+from smelt.runtime.generate import Completion
 from smelt.runtime.metrics import Metrics
 from smelt.runtime.prompts import GENERATES
-from smelt.runtime.session import Session
+from smelt.runtime.session import Generation, Session
 
 
 def run_texts(
@@ -61,26 +63,50 @@ def _generate(
             generation = session.generate(messages=messages, **options)
         else:
             generation = session.generate(text, **options)
-        if as_json:
+        if as_json or len(generation.completions) > 1:
             generation.wait()
         else:
             for piece in generation:
                 console.write(piece.text)
             console.write("\n")
+        if len(generation.completions) > 1 and not as_json:
+            for completion in generation.completions:
+                score = "" if completion.score is None else f"{completion.score:8.4f}  "
+                console.write(f"{score}{completion.text}\n")
         if show_metrics:
             show_speeds(generation.metrics)
-        results.append(
-            {
-                "prompt": text,
-                "text": generation.text,
-                "ids": generation.ids,
-                "finish": generation.finish,
-                "seed": generation.options.seed,
-                "metrics": generation.metrics.to_dict(),
-            }
-        )
+        rest = {"seed": generation.options.seed, "metrics": generation.metrics.to_dict()}
+        results.append({"prompt": text, **_completions(generation), **rest})
     if as_json:
         console.print_json(results)
+
+
+def _completions(generation: Generation) -> dict[str, Any]:
+    found = [_completion(c) for c in generation.completions]
+    return found[0] if len(found) == 1 else {"results": found}
+
+
+def _completion(done: Completion) -> dict[str, Any]:
+    found: dict[str, Any] = {"text": done.text, "ids": done.ids, "finish": done.finish}
+    if done.score is not None:
+        found["score"] = done.score
+    if done.logprobs:
+        found["logprobs"] = [asdict(scored) for scored in done.logprobs]
+    return found
+
+
+def read_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options as NAME=VALUE; a value is JSON, or else a string."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SmeltError(f"--option has `{pair}`, wants NAME=VALUE")
+        try:
+            found[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            found[name.replace("-", "_")] = value
+    return found
 
 
 def _understand(session: Session, texts: Sequence[str]) -> Any:

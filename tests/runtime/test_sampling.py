@@ -192,10 +192,10 @@ def test_defaults_come_from_generation_config() -> None:
 
 
 def test_settings_that_smelt_lacks_are_refused_until_left_out() -> None:
-    defaults = generation_defaults({"num_beams": 4, "early_stopping": True}, {})
-    with pytest.raises(UnsupportedError, match="num_beams=4, early_stopping=True"):
+    defaults = generation_defaults({"penalty_alpha": 0.6, "dola_layers": "low"}, {})
+    with pytest.raises(UnsupportedError, match=r"penalty_alpha=0\.6, dola_layers=low"):
         resolve(defaults)
-    assert resolve(defaults, without=("num_beams", "early_stopping")).greedy
+    assert resolve(defaults, without=("penalty_alpha", "dola_layers")).greedy
 
 
 @pytest.mark.parametrize(
