@@ -27,6 +27,23 @@ REFUSALS: tuple[Refusal, ...] = (
         "num_beams=1, or end at a token: eos",
     ),
     Refusal(
+        lambda o: o.num_beams > 1 and o.prompt_lookup_num_tokens is not None,
+        "`prompt_lookup_num_tokens` is {prompt_lookup_num_tokens}, `num_beams` is {num_beams}: "
+        "guesses are checked one row at a time",
+        "one of the two",
+    ),
+    Refusal(
+        lambda o: o.guidance_scale != 1.0 and o.num_beams > 1,
+        "`guidance_scale` is {guidance_scale}, `num_beams` is {num_beams}: beams are not guided",
+        "one of the two",
+    ),
+    Refusal(
+        lambda o: o.guidance_scale != 1.0 and o.prompt_lookup_num_tokens is not None,
+        "`guidance_scale` is {guidance_scale}, `prompt_lookup_num_tokens` is "
+        "{prompt_lookup_num_tokens}: guesses are checked without guidance",
+        "one of the two",
+    ),
+    Refusal(
         lambda o: 1 < o.num_beams < o.num_return_sequences,
         "`num_return_sequences` is {num_return_sequences}, `num_beams` is {num_beams}",
         "as many beams as results",
@@ -47,9 +64,34 @@ def check_combinations(options: Options, given: Mapping[str, Any]) -> None:
         if refusal.when(options):
             values = {name: getattr(options, name) for name in SETTINGS}
             raise refusal.error(refusal.message.format(**values), hint=refusal.hint)
+    lookup = options.prompt_lookup_num_tokens is not None
+    if "max_matching_ngram_size" in given and not lookup:
+        raise SmeltError(
+            "`max_matching_ngram_size` means nothing without `prompt_lookup_num_tokens`"
+        )
     for name in given:
         if SETTINGS[name].kind == "beams" and options.num_beams == 1:
             raise SmeltError(
                 f"`{name}` is {given[name]!r}, and there is one beam",
                 hint="num_beams=4 searches; leave it out otherwise",
             )
+
+
+def check_call(options: Options, *, draft: bool, negative: bool, given: Mapping[str, Any]) -> None:
+    """Raise where a draft or another prompt collides with an option, or lacks one."""
+    if draft:
+        taken = {
+            "prompt_lookup_num_tokens": options.prompt_lookup_num_tokens is not None,
+            "num_beams": options.num_beams > 1,
+            "guidance_scale": options.guidance_scale != 1.0,
+        }
+        for name, collides in taken.items():
+            if collides:
+                raise UnsupportedError(
+                    f"`{name}` is {getattr(options, name)}, which does not go with a draft",
+                    hint="one of the two",
+                )
+    elif "num_assistant_tokens" in given:
+        raise SmeltError("`num_assistant_tokens` means nothing without a draft")
+    if negative and options.guidance_scale == 1.0:
+        raise SmeltError("`negative` means nothing without `guidance_scale`")

@@ -173,6 +173,12 @@ class EdgeEngine:
         found: dict[str, int] = self._session.memory()
         return found
 
+    def reserve(self, places: int) -> None:
+        """Have room for the logits of so many places of a call, if no tokens are held yet."""
+        if self._last and places > self._last and not self._session.read_state():
+            self._last = self._limits["last"] = min(places, self._chunk or places)
+            self._session = self._reopen()
+
     def _call(self, function: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
         with _told(function):
             outputs: dict[str, Array] = self._session.call(function, dict(arrays))

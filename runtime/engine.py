@@ -63,3 +63,12 @@ class LastRows(Protocol):
     def call_last(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """``call``, with logits [batch, 1, vocab] of the last position of each row."""
         ...
+
+
+@runtime_checkable
+class Reserves(Protocol):
+    """An engine that keeps room for logits, and must know how many to expect."""
+
+    def reserve(self, places: int) -> None:
+        """Have room for the logits of so many places of a call, if no tokens are held yet."""
+        ...

@@ -63,6 +63,24 @@ class DecoderFeed:
         self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
         return self._call(self._ids.shape[1] - 1, self._ids.shape[1])
 
+    def extend(self, tokens: Sequence[int]) -> F32:
+        """Append several tokens to the only row; logits [tokens, vocab] of each place."""
+        if len(tokens) == 1:
+            return self.step(tokens)
+        new = np.asarray([tokens], np.int64)
+        start = self._ids.shape[1]
+        self._ids = np.concatenate([self._ids, new], axis=1)
+        self._mask = np.concatenate([self._mask, np.ones_like(new)], axis=1)
+        logits = self._engine.call(self._spec.name, self._inputs(start, self._ids.shape[1]))
+        return np.asarray(logits["logits"][0], np.float32)
+
+    def drop(self, count: int) -> None:
+        """Take back the newest tokens."""
+        if count:
+            kept = self._ids.shape[1] - count
+            self._engine.rewind(kept)
+            self._ids, self._mask = self._ids[:, :kept], self._mask[:, :kept]
+
     def reorder(self, rows: Array) -> None:
         """Row ``i`` goes on from what row ``rows[i]`` was."""
         if (rows != np.arange(rows.size)).any():
@@ -70,14 +88,16 @@ class DecoderFeed:
             self._ids, self._mask = self._ids[rows], self._mask[rows]
 
     def _call(self, start: int, stop: int) -> F32:
+        return last_logits(self._engine, self._spec, self._inputs(start, stop))
+
+    def _inputs(self, start: int, stop: int) -> dict[str, Array]:
         positions = np.maximum(np.cumsum(self._mask[:, :stop], axis=1) - 1, 0)
         inputs = {
             "input_ids": self._ids[:, start:stop],
             "attention_mask": self._mask[:, :stop],
             "position_ids": positions[:, start:stop],
         }
-        given = {name: value for name, value in inputs.items() if name in self._names}
-        return last_logits(self._engine, self._spec, given)
+        return {name: value for name, value in inputs.items() if name in self._names}
 
     def _chunk(self) -> int:
         chunk = CHUNK

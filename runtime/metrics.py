@@ -21,6 +21,9 @@ class Metrics:
     first_tokens: int = 0
     """Tokens that came out of prefill calls."""
     decode_calls: int = 0
+    guessed_tokens: int = 0
+    """Tokens that a draft or the prompt proposed, and of those the ones that were right."""
+    right_tokens: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     """Time inside the engine, after prefill."""
@@ -47,6 +50,8 @@ class Metrics:
             "prompt_tokens": self.prompt_tokens,
             "cached_tokens": self.cached_tokens,
             "new_tokens": self.new_tokens,
+            "guessed_tokens": self.guessed_tokens,
+            "right_tokens": self.right_tokens,
             "first_token_seconds": self.first_token_seconds,
             "prefill_seconds": self.prefill_seconds,
             "decode_seconds": self.decode_seconds,

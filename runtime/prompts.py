@@ -11,6 +11,7 @@ import numpy as np
 from smelt.errors import SmeltError, UnsupportedError
 from smelt.runtime.engine import Array, Engine
 from smelt.runtime.feed import DecoderFeed, EncoderDecoderFeed, Feed, limit_of, masks
+from smelt.runtime.guidance import GuidedFeed
 from smelt.runtime.manifest import Manifest
 from smelt.runtime.processors import Row
 from smelt.runtime.settings import NEUTRAL, Options
@@ -34,8 +35,13 @@ class Batch:
         """Whether an encoder comes first."""
         return self.source is not None
 
-    def feed(self, engine: Engine, beams: int = 1) -> Feed:
-        """A fresh feed of these rows, each as often as it has beams."""
+    def feed(self, engine: Engine, options: Options, negative: Sequence[int] = ()) -> Feed:
+        """A fresh feed of these rows, each as often as it has beams, or with its twin."""
+        beams = options.num_beams
+        if options.guidance_scale != 1.0:
+            prompts = [row.tokens for row in self.rows]
+            scale = options.guidance_scale
+            return GuidedFeed(engine, prompts, negative, pad=self.pad, scale=scale)
         tokens = [list(row.tokens) for row in self.rows for _ in range(beams)]
         if self.source is None:
             return DecoderFeed(engine, tokens, pad=self.pad)
@@ -44,6 +50,11 @@ class Batch:
 
     def check(self, options: Options) -> None:
         """UnsupportedError for what these rows cannot give an option."""
+        if self.source is not None and options.guidance_scale != 1.0:
+            raise UnsupportedError(
+                f"`guidance_scale` is {options.guidance_scale}, and an encoder comes first",
+                hint="guidance is for decoders alone",
+            )
         if self.source is None or "input_ids" in self.source:
             return
         for name in ("encoder_repetition_penalty", "encoder_no_repeat_ngram_size"):
@@ -114,20 +125,30 @@ def read_prompts(
 
 
 def plan_batches(
-    manifest: Manifest, prompts: Prompts, text: Text | None, *, copies: int = 1, beams: int = 1
+    manifest: Manifest,
+    prompts: Prompts,
+    text: Text | None,
+    options: Options,
+    *,
+    alone: bool = False,
 ) -> list[Batch]:
     """Split rows into batches that the artifact takes; rows keep their numbers.
 
-    There are ``copies`` rows of each prompt, one after the other, and each takes the room of
-    ``beams`` rows.
+    There are ``options.copies`` rows of each prompt, one after the other, and each takes the
+    room of ``options.room`` rows.
     """
     limit = limit_of(manifest, "batch")
-    if limit is not None and limit < beams:
+    copies, room = options.copies, options.room
+    if limit is not None and limit < room:
+        name = "num_beams" if options.num_beams > 1 else "guidance_scale"
         raise UnsupportedError(
-            f"`num_beams` is {beams}, the artifact takes {limit} rows",
-            hint="fewer beams, or an artifact for more rows",
+            f"`{name}` is {getattr(options, name)}, which takes {room} rows, "
+            f"the artifact takes {limit} rows",
+            hint="an artifact for more rows",
         )
-    most = None if limit is None else limit // beams
+    most = None if limit is None else limit // room
+    if options.prompt_lookup_num_tokens is not None or alone:
+        most = 1  # guesses are checked a row at a time
     if manifest.task == "causal_lm":
         if prompts.inputs is not None:
             raise SmeltError("`inputs` are for models with an encoder", hint="give ids")

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from smelt.errors import SmeltError
-from smelt.runtime.beams import search_rows
 from smelt.runtime.chat import Chat
 from smelt.runtime.classify import Label, classify
 from smelt.runtime.embedding import embed
 from smelt.runtime.engine import Array, Engine
 from smelt.runtime.fill_mask import Candidate, fill_mask
-from smelt.runtime.generate import Completion, Piece, generate_rows, within
+from smelt.runtime.generate import Completion, Piece, within
+from smelt.runtime.methods import Company, generate_batch, read_company
 from smelt.runtime.metrics import Metrics, Stopwatch
 from smelt.runtime.options import resolve
 from smelt.runtime.prompts import Batch, plan_batches, read_prompts
 from smelt.runtime.question_answering import Answer, answer
 from smelt.runtime.settings import Options
-from smelt.runtime.shapes import check_inputs
+from smelt.runtime.shapes import check_inputs, with_defaults
 from smelt.runtime.text import Text
 
 
@@ -51,7 +49,7 @@ class Session:
         self._held = []
         spec = self.manifest.function(function)
         wanted = {tensor.name for tensor in spec.inputs}
-        filled = _with_defaults(arrays, wanted, self.engine.past)
+        filled = with_defaults(arrays, wanted, self.engine.past)
         return self.engine.call(
             function, check_inputs(self.manifest, spec, filled, self.engine.past)
         )
@@ -73,13 +71,16 @@ class Session:
         without: tuple[str, ...] = (),
         reuse: bool = False,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        draft: Session | None = None,
+        negative: str | Sequence[int] | None = None,
         **options: Any,
     ) -> Generation:
         """Continue a prompt, prompts, a conversation, ids, or an encoder's ``inputs``.
 
         The result streams when iterated, and runs to its end when its text is asked for or
         ``on_token`` is given. ``options`` are those of ``options.CALL_OPTIONS``; ``reuse`` keeps
-        the state of the longest common beginning with the last single prompt.
+        the state of the longest common beginning with the last single prompt. A ``draft`` guesses
+        tokens that this model checks; ``negative`` is what ``guidance_scale`` leads away from.
         """
         watch = Stopwatch()
         chosen = resolve(self.manifest.generation, without=without, **options)
@@ -92,11 +93,20 @@ class Session:
             inputs=inputs,
             tools=tools,
         )
-        batches = plan_batches(
-            self.manifest, prompts, self._text, copies=chosen.copies, beams=chosen.num_beams
+        company = read_company(
+            self.engine,
+            self._text,
+            chosen,
+            draft=None if draft is None else draft.engine,
+            negative=negative,
+            given=options,
         )
+        alone = draft is not None
+        batches = plan_batches(self.manifest, prompts, self._text, chosen, alone=alone)
         self._turn += 1
-        generation = Generation(self, chosen, batches, watch, reuse=reuse)
+        if draft is not None:
+            draft.reset()
+        generation = Generation(self, chosen, company, batches, watch, reuse=reuse)
         if on_token is not None:
             for piece in generation:
                 on_token(piece)
@@ -139,21 +149,21 @@ class Session:
     ) -> Iterator[Piece]:
         turn = self._turn
         for batch in batches:
-            if reuse and len(batches) == 1 and len(batch.rows) == 1:
+            room = generation.options.room
+            if reuse and len(batches) == len(batch.rows) == room == 1:
                 generation.metrics.cached_tokens = self._rewind(batch.rows[0].tokens)
             else:
                 self.engine.reset()
-            beams = generation.options.num_beams
-            longest = max(len(row.tokens) for row in batch.rows)
+            lengths = [len(row.tokens) for row in batch.rows]
+            longest = max(len(generation.company.negative), *lengths)
             batch.check(generation.options)
             options, limit = within(generation.options, longest, self.manifest.context)
             done = [c for row in batch.rows for c in generation.of(row.index)]
-            run = generate_rows if beams == 1 else search_rows
-            pieces = run(
+            pieces = generate_batch(
                 self.engine,
-                batch.feed(self.engine, beams),
-                batch.rows,
+                batch,
                 options,
+                generation.company,
                 text=self._text,
                 done=done,
                 metrics=generation.metrics,
@@ -163,7 +173,7 @@ class Session:
             for piece in pieces:
                 # Only one row's tokens can stand for the state; padding would come between.
                 row = batch.rows[0]
-                single = len(batch.rows) == beams == 1 and not batch.encoded
+                single = len(batch.rows) == room == 1 and not batch.encoded
                 self._held = row.tokens[: self.engine.past] if single else []
                 yield piece
                 if self._turn != turn:
@@ -197,12 +207,14 @@ class Generation(Iterator[Piece]):
         self,
         session: Session,
         options: Options,
+        company: Company,
         batches: Sequence[Batch],
         watch: Stopwatch,
         *,
         reuse: bool,
     ) -> None:
         self.options = options
+        self.company = company
         self.metrics = Metrics()
         prompts = {row.index: prompt for b in batches for row, prompt in b.prompts()}
         self._of_row = options.num_return_sequences // options.copies
@@ -253,37 +265,3 @@ class Generation(Iterator[Piece]):
         if len(self.completions) != 1:
             raise SmeltError(f"there are {len(self.completions)} rows, ask for `texts`")
         return self.wait().completions[0]
-
-
-#: Of a time series: what each value is taken for where nothing is said.
-_OF_VALUES = {"past_observed_mask": 1.0, "observed_mask": 1.0, "past_values_padding": 0}
-
-
-def _with_defaults(arrays: Mapping[str, object], wanted: set[str], past: int) -> dict[str, object]:
-    filled = dict(arrays)
-    if "past_values" in filled:
-        values = np.shape(np.asarray(filled["past_values"]))
-        for name in wanted & _OF_VALUES.keys():
-            kind = np.float32 if isinstance(_OF_VALUES[name], float) else np.int64
-            filled.setdefault(name, np.full(values, _OF_VALUES[name], kind))
-        if "freq" in wanted:
-            filled.setdefault("freq", np.zeros((values[0], 1), np.int64))
-    ids = filled.get("input_ids")
-    if ids is None:
-        return filled
-    shape = np.shape(np.asarray(ids))
-    if len(shape) != 2:
-        return filled
-    if "attention_mask" in wanted:
-        filled.setdefault(
-            "attention_mask",
-            np.ones((shape[0], shape[1] + (past if "position_ids" in wanted else 0)), np.int64),
-        )
-    if "position_ids" in wanted and "position_ids" not in filled:
-        mask = np.asarray(filled.get("attention_mask"))
-        if mask.ndim == 2 and mask.shape[1] >= shape[1]:
-            places = np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int64)
-            filled["position_ids"] = places[:, mask.shape[1] - shape[1] :]
-    if "token_type_ids" in wanted:
-        filled.setdefault("token_type_ids", np.zeros(shape, np.int64))
-    return filled

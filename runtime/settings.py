@@ -16,7 +16,7 @@ import numpy as np
 from smelt.errors import SmeltError, UnsupportedError
 
 Read = Callable[[str, Any], Any]
-Kind = Literal["plain", "sampler", "beams", "lookup"]
+Kind = Literal["plain", "sampler", "beams", "guesses"]
 
 
 def check_number(
@@ -193,6 +193,12 @@ class Options:
     length_penalty: float = _option(1.0, _PENALTY, kind="beams")
     early_stopping: bool | str = _option(False, _early, kind="beams")
     """True, false or "never"; see ``beams``."""
+    # ---- guesses
+    prompt_lookup_num_tokens: int | None = _option(None, _POSITIVE)
+    """Guess so many tokens by what followed the last ones before."""
+    max_matching_ngram_size: int = _option(2, _POSITIVE, None, kind="guesses")
+    num_assistant_tokens: int = _option(5, _POSITIVE, None, kind="guesses")
+    """Guesses of a draft before the model checks them."""
     # ---- samplers
     temperature: float = _option(0.0, _number(0.0, 1e6), kind="sampler")
     """0 is greedy."""
@@ -205,6 +211,8 @@ class Options:
     epsilon_cutoff: float = _option(0.0, _CUTOFF, kind="sampler")
     eta_cutoff: float = _option(0.0, _CUTOFF, kind="sampler")
     # ---- processors
+    guidance_scale: float = _option(1.0, _PENALTY)
+    """1 is off; above it, away from what the other prompt would say."""
     sequence_bias: tuple[tuple[tuple[int, ...], float], ...] = _option((), _biases)
     encoder_repetition_penalty: float = _option(1.0, _FACTOR)
     repetition_penalty: float = _option(1.0, _FACTOR)
@@ -227,6 +235,11 @@ class Options:
     def greedy(self) -> bool:
         """Whether the likeliest token is taken."""
         return self.temperature == 0.0
+
+    @property
+    def room(self) -> int:
+        """Rows of the engine that a row takes: its beams, or itself and its twin."""
+        return self.num_beams if self.guidance_scale == 1.0 else 2
 
     @property
     def copies(self) -> int:

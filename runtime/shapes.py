@@ -165,3 +165,38 @@ def _evaluate(node: ast.expr, values: Mapping[str, int], text: str) -> int:
 def _names(text: str) -> list[str]:
     nodes = [n for n in ast.walk(_parsed(text)) if isinstance(n, ast.Name)]
     return list(dict.fromkeys(node.id for node in nodes))
+
+
+#: Of a time series: what each value is taken for where nothing is said.
+_OF_VALUES = {"past_observed_mask": 1.0, "observed_mask": 1.0, "past_values_padding": 0}
+
+
+def with_defaults(arrays: Mapping[str, object], wanted: set[str], past: int) -> dict[str, object]:
+    """Inputs that follow from the others: masks of ones, positions that count the mask."""
+    filled = dict(arrays)
+    if "past_values" in filled:
+        values = np.shape(np.asarray(filled["past_values"]))
+        for name in wanted & _OF_VALUES.keys():
+            kind = np.float32 if isinstance(_OF_VALUES[name], float) else np.int64
+            filled.setdefault(name, np.full(values, _OF_VALUES[name], kind))
+        if "freq" in wanted:
+            filled.setdefault("freq", np.zeros((values[0], 1), np.int64))
+    ids = filled.get("input_ids")
+    if ids is None:
+        return filled
+    shape = np.shape(np.asarray(ids))
+    if len(shape) != 2:
+        return filled
+    if "attention_mask" in wanted:
+        filled.setdefault(
+            "attention_mask",
+            np.ones((shape[0], shape[1] + (past if "position_ids" in wanted else 0)), np.int64),
+        )
+    if "position_ids" in wanted and "position_ids" not in filled:
+        mask = np.asarray(filled.get("attention_mask"))
+        if mask.ndim == 2 and mask.shape[1] >= shape[1]:
+            places = np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int64)
+            filled["position_ids"] = places[:, mask.shape[1] - shape[1] :]
+    if "token_type_ids" in wanted:
+        filled.setdefault("token_type_ids", np.zeros(shape, np.int64))
+    return filled

@@ -1,4 +1,4 @@
-"""Beams over artifacts: the results and scores of `transformers.generate`, on every engine."""
+"""Beams, guesses and guidance over artifacts: what `transformers` gives, on every engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import smelt
+from smelt.errors import UnsupportedError
 from smelt.runtime.session import Session
 from tests import tiny
 
@@ -234,3 +235,67 @@ def test_beams_carry_log_probabilities_and_metrics(models: Models) -> None:
     for start in range(0, 9, 3):
         scores = [c.score or 0.0 for c in found.completions[start : start + 3]]
         assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("given", [{"temperature": 0}, {"temperature": 0.9, "seed": 3}], ids=str)
+def test_guesses_change_no_token(models: Models, name: str, given: dict[str, Any]) -> None:
+    session, other = models["llama"][1][name], models["llama"][1]["onnx"]
+    given = {"max_new_tokens": 20, "eos": EOS, **given}
+    plain = session.generate(ids=PROMPTS, **given).wait()
+    looked = session.generate(ids=PROMPTS, prompt_lookup_num_tokens=3, **given).wait()
+    assert [c.ids for c in looked.completions] == [c.ids for c in plain.completions]
+    if other is session:
+        return
+    drafted = session.generate(ids=PROMPTS, draft=other, **given).wait()
+    assert [c.ids for c in drafted.completions] == [c.ids for c in plain.completions]
+    told = drafted.metrics  # the same weights on another engine guess everything
+    assert 0 < told.right_tokens == told.guessed_tokens
+    assert told.decode_calls < plain.metrics.new_tokens - 3
+
+
+def test_a_lookup_equals_the_one_of_transformers(models: Models) -> None:
+    model, sessions = models["llama"]
+    prompt = PROMPTS[0] * 2
+    wanted = model.generate(
+        torch.tensor([prompt]),
+        max_new_tokens=16,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+        prompt_lookup_num_tokens=3,
+    )[0, len(prompt) :].tolist()
+    for session in sessions.values():
+        found = session.generate(
+            ids=prompt, max_new_tokens=16, temperature=0, eos=(), prompt_lookup_num_tokens=3
+        )
+        assert found.ids == wanted
+
+
+@pytest.mark.parametrize("negative", [None, [50, 51, 52]], ids=["last-token", "prompt"])
+def test_guidance_equals_transformers(models: Models, negative: list[int] | None) -> None:
+    model, sessions = models["llama"]
+    wanted = []
+    for prompt in PROMPTS:
+        ids = model.generate(
+            torch.tensor([prompt]),
+            max_new_tokens=8,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+            guidance_scale=1.7,
+            negative_prompt_ids=None if negative is None else torch.tensor([negative]),
+        )
+        wanted.append(ids[0, len(prompt) :].tolist())
+    for session in sessions.values():
+        found = session.generate(
+            ids=PROMPTS, max_new_tokens=8, eos=(), guidance_scale=1.7, negative=negative
+        ).wait()
+        assert [c.ids for c in found.completions] == wanted
+
+
+def test_models_that_cannot_take_back_a_guess_say_so(models: Models) -> None:
+    for kind, message in (("mamba", "recurrent"), ("lfm2", "recurrent"), ("t5", "decoders alone")):
+        for session in models[kind][1].values():
+            with pytest.raises(UnsupportedError, match=message):
+                session.generate(ids=PROMPTS[0], prompt_lookup_num_tokens=3)

@@ -89,6 +89,11 @@ def test_run_searches_and_takes_any_option(artifact: Path) -> None:
     assert best["text"] == found[0]["text"] and best["score"] == found[0]["score"]
     banned = call(*words, "--option", f"bad_words_ids=[[{found[0]['ids'][0]}]]", "--json")
     assert found[0]["ids"][0] not in json.loads(banned.stdout)[0]["ids"]
+    plain = json.loads(call("run", artifact, "w1 w2", "-n", 9, "--raw", "--json").stdout)[0]
+    told = ["--draft", artifact, "--option", "num_assistant_tokens=3"]
+    words = ["run", artifact, "w1 w2", "-n", 9, "--raw", "--json"]
+    guessed = json.loads(call(*words, *told).stdout)[0]
+    assert guessed["ids"] == plain["ids"] and guessed["metrics"]["right_tokens"] == 6
     assert "wants NAME=VALUE" in call(*words, "--option", "x").stderr
     assert "no option `beams`" in call(*words, "--option", "beams=2").stderr
 

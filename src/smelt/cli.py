@@ -39,6 +39,7 @@ MinP = Annotated[float | None, typer.Option(help="Keep tokens this likely next t
 Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Over 1: repeat less.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same tokens.")]
 Beams = Annotated[int | None, typer.Option("--num-beams", help="Search with so many beams.")]
+Draft = Annotated[Path | None, typer.Option(help="An artifact that guesses; the model checks.")]
 More = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="Any other option of generation."),
@@ -130,6 +131,7 @@ def run(
     seed: Seed = None,
     stop: Stop = None,
     num_beams: Beams = None,
+    draft: Draft = None,
     option: More = None,
     system: System = None,
     raw: Annotated[
@@ -157,8 +159,10 @@ def run(
         num_beams=num_beams,
     )
     with console.reported(as_json=as_json):
-        options |= read_options(option or ())
         opening = _given(context=context, threads=threads, device=device)
+        options |= read_options(option or ())
+        if draft is not None:
+            options["draft"] = smelt.open(draft, **opening)
         session = smelt.open(artifact, **opening, **_budget(max_memory))
         run_texts(
             session,
@@ -182,6 +186,7 @@ def chat(
     repetition_penalty: Penalty = None,
     seed: Seed = None,
     num_beams: Beams = None,
+    draft: Draft = None,
     option: More = None,
     system: System = None,
     context: Context = None,
@@ -203,8 +208,10 @@ def chat(
         num_beams=num_beams,
     )
     with console.reported(as_json=False):
-        options |= read_options(option or ())
         opening = _given(context=context, threads=threads, device=device)
+        options |= read_options(option or ())
+        if draft is not None:
+            options["draft"] = smelt.open(draft, **opening)
         session = smelt.open(artifact, **opening, **_budget(max_memory))
         converse(session, options, system=system)
 

@@ -147,7 +147,7 @@ def test_what_cannot_go_together_is_refused(
 
 def test_more_beams_than_an_artifact_has_rows_are_refused() -> None:
     told = manifest(symbols=[{"name": "batch", "min": 1, "max": 2}])
-    with pytest.raises(UnsupportedError, match="`num_beams` is 3, the artifact takes 2 rows"):
+    with pytest.raises(UnsupportedError, match="which takes 3 rows, the artifact takes 2 rows"):
         Session(ToyDecoder(told)).generate(ids=[2], num_beams=3)
 
 

@@ -1,0 +1,108 @@
+"""Which way a batch is generated: one by one, with beams, or by checking guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smelt.errors import SmeltError
+from smelt.runtime.beams import search_rows
+from smelt.runtime.combinations import check_call
+from smelt.runtime.engine import Engine
+from smelt.runtime.feed import DecoderFeed
+from smelt.runtime.generate import Completion, Finish, Piece, generate_rows
+from smelt.runtime.lookup import Draft, PromptLookup, Proposer, check_draft, check_rewinds
+from smelt.runtime.metrics import Metrics, Stopwatch
+from smelt.runtime.prompts import Batch
+from smelt.runtime.settings import Options
+from smelt.runtime.speculate import speculate_row
+from smelt.runtime.text import Text
+
+
+@dataclass(frozen=True)
+class Company:
+    """What a call brings besides options: a draft, and the prompt to be guided away from."""
+
+    draft: Engine | None = None
+    negative: tuple[int, ...] = ()
+
+
+def read_company(
+    engine: Engine,
+    text: Text | None,
+    options: Options,
+    *,
+    draft: Engine | None,
+    negative: str | Sequence[int] | None,
+    given: Mapping[str, Any],
+) -> Company:
+    """Check what goes with a call, and what the model must be for it."""
+    check_call(options, draft=draft is not None, negative=negative is not None, given=given)
+    if draft is engine:
+        raise SmeltError("the draft is the session itself", hint="open a smaller model")
+    if draft is not None:
+        check_draft(engine.manifest, draft.manifest)
+    if options.prompt_lookup_num_tokens is not None:
+        check_rewinds(engine.manifest, "`prompt_lookup_num_tokens`")
+    if negative is None:
+        return Company(draft)
+    if isinstance(negative, str):
+        if text is None:
+            raise SmeltError("the artifact has no tokenizer", hint="give `negative` as ids")
+        negative = text.encode(negative)
+    ids = tuple(int(token) for token in negative)
+    vocab = engine.manifest.vocab_size
+    if not ids or not all(0 <= token < (vocab or token + 1) for token in ids):
+        raise SmeltError(f"`negative` is {list(ids)}, wants tokens of a vocabulary of {vocab}")
+    context = engine.manifest.context
+    if context is not None and len(ids) >= context:
+        raise SmeltError(f"`negative` has {len(ids)} tokens, the context is {context}")
+    return Company(draft, ids)
+
+
+def generate_batch(
+    engine: Engine,
+    batch: Batch,
+    options: Options,
+    company: Company,
+    *,
+    text: Text | None,
+    done: Sequence[Completion],
+    metrics: Metrics,
+    watch: Stopwatch,
+    limit: Finish,
+) -> Iterator[Piece]:
+    """Generate one batch to its end, whichever way the options ask for."""
+    feed = batch.feed(engine, options, company.negative)
+    proposer: Proposer | None = None
+    if options.prompt_lookup_num_tokens is not None:
+        proposer = PromptLookup(options)
+    elif company.draft is not None:
+        proposer = Draft(company.draft, options, engine.manifest.vocab_size)
+    if proposer is not None and isinstance(feed, DecoderFeed):
+        yield from speculate_row(
+            engine,
+            feed,
+            batch.rows[0],
+            options,
+            proposer,
+            text=text,
+            done=done[0],
+            metrics=metrics,
+            watch=watch,
+            limit=limit,
+        )
+        return
+    run = generate_rows if options.num_beams == 1 else search_rows
+    yield from run(
+        engine,
+        feed,
+        batch.rows,
+        options,
+        text=text,
+        done=done,
+        metrics=metrics,
+        watch=watch,
+        limit=limit,
+    )
