@@ -142,6 +142,17 @@ def llama_cpp_vocabularies() -> Path:
     return cached("llama-cpp-vocabularies", build)
 
 
+def llama_cpp_templates() -> Path:
+    """The chat templates of about 70 models that llama.cpp tests its own engine with."""
+
+    def build(out: Path, scratch: Path) -> None:
+        source = sdist("llama-cpp-python==0.3.36", scratch) / "vendor" / "llama.cpp" / "models"
+        for path in (source / "templates").glob("*.jinja"):
+            shutil.move(path, out)
+
+    return cached("llama-cpp-templates", build)
+
+
 # ---- fetching -------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "frontend": (
         {"smelt.frontend", "smelt.ir", "smelt.model_specs", "smelt.errors"},
-        {"numpy", "ml_dtypes", "safetensors", "huggingface_hub", "tokenizers"},
+        {"numpy", "ml_dtypes", "safetensors", "huggingface_hub", "tokenizers", "jinja2"},
     ),
     "backends": (
         {

@@ -12,6 +12,7 @@
 
 #include "core/session.h"
 #include "limits.h"
+#include "python/chat.h"
 #include "python/text.h"
 
 namespace nb = nanobind;
@@ -377,6 +378,7 @@ struct Session {
 NB_MODULE(_edge, m) {
   m.doc() = "The edge runtime: opened models, their sessions, and tokenizers.";
   BindText(m);
+  BindChat(m);
   m.def(
       "isa", [] { return smelt::IsaName(smelt::BestIsa()); },
       "The instruction set that kernels use.");
