@@ -7,17 +7,19 @@ time; each peer has a virtual environment of its own. `--write` puts the tables 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import limits, machine
 from benchmarks.driver import ROOT, Job, Patience, Track, measure
 from benchmarks.engines import DECODERS, ENCODERS, Engine
 from benchmarks.prepare import Missing, Preparer, peers_folder
 from benchmarks.report import Chapter, chapter, replace_between
+from smelt.runtime._edge import limits as machine_limits
 from tests import models
 
 PREFILL, PAST, DECODE, TEXT = 512, 32, 128, 128
@@ -26,8 +28,8 @@ CHAPTERS: tuple[tuple[str, tuple[Engine, ...], tuple[Job, ...]], ...] = (
         f"SmolLM2-135M: tokens/s, prompt of {PREFILL}, {DECODE} new ones after {PAST}",
         DECODERS,
         (
-            Job("prefill", {"run": "prefill", "tokens": PREFILL}, PREFILL),
-            Job("decode", {"run": "decode", "past": PAST, "tokens": DECODE}, DECODE),
+            Job("prefill", {"run": "prefill", "tokens": PREFILL}, PREFILL, 1.25),
+            Job("decode", {"run": "decode", "past": PAST, "tokens": DECODE}, DECODE, 1.5),
         ),
     ),
     (
@@ -49,6 +51,7 @@ def main() -> None:
     patience = Patience(args.quiet_cores, args.quiet_window, args.quiet_bound)
     command = "python -m benchmarks " + shlex.join(sys.argv[1:])
     parts, every = [], []
+    most = {}
     for title, engines, jobs in CHAPTERS:
         chosen = [e for e in engines if any(word in e.name for word in args.only or [""])]
         ready, missing = _ready(chosen, preparer)
@@ -56,6 +59,9 @@ def main() -> None:
             continue
         tracks = {}
         for threads in args.threads:
+            if threads not in most:
+                machine.wait_until_quiet(patience.most, patience.window, patience.bound)
+                most[threads] = machine_limits(threads)
             found = measure(
                 ready,
                 jobs,
@@ -69,6 +75,9 @@ def main() -> None:
             tracks[threads] = [*found, *absent]
             every += tracks[threads]
         parts.append(chapter(Chapter(title, jobs, tracks)))
+        if engines is DECODERS:
+            config = json.loads(Path(sources["smollm2"], "config.json").read_text(encoding="utf-8"))
+            parts.append(limits.chapter(tracks, most, jobs, config))
     if args.quality_windows and not args.prepare_only:
         # Late, because it needs torch: the driver stays small while it measures.
         from benchmarks import quality

@@ -22,11 +22,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Job:
-    """One kind of run; `work` tokens over its seconds is its speed, without it seconds count."""
+    """One kind of run; `work` tokens over its seconds is its speed, without it seconds count.
+
+    `goal` is how many times as fast as the fastest peer smelt is to be.
+    """
 
     name: str
     request: Mapping[str, Any]
     work: int = 0
+    goal: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Track:
     open_seconds: float = 0.0
     before_bytes: int = 0
     peak_bytes: int = 0
+    weight_bytes: int = 0
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     missing: str = ""
 
@@ -157,6 +162,7 @@ def measure(
             track.version = str(worker.hello["version"])
             track.open_seconds = float(worker.hello["open_seconds"])
             track.before_bytes = int(worker.hello["before_bytes"])
+            track.weight_bytes = int(worker.hello["weight_bytes"])
         for number in range(repeat + 1):
             for job in jobs:
                 for index in list(workers):

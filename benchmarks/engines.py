@@ -11,8 +11,8 @@ _TORCH = "torch==2.13.0"
 class Step:
     """One command, run in the peers' folder unless what it makes is there.
 
-    `{python}` is our own Python, `{smollm2}` and `{minilm}` the checkpoints. A name that ends in
-    `.done` is a mark, written after the command.
+    `{python}` is our own Python, `{here}` this folder, `{smollm2}` and `{minilm}` the checkpoints.
+    A name that ends in `.done` is a mark, written after the command.
     """
 
     makes: str
@@ -54,6 +54,39 @@ def environment(name: str, *installs: str) -> tuple[Step, ...]:
 
 
 _LLAMA_SOURCE = "llama.cpp/llama_cpp_python-0.3.36/vendor/llama.cpp"
+_LLAMA_OPTIONS = (
+    "-G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF"
+    " -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF"
+)
+_WITHOUT_AMX = " ".join(
+    f"-DGGML_{name}=ON"
+    for name in [
+        "AVX",
+        "AVX2",
+        "FMA",
+        "F16C",
+        "BMI2",
+        "AVX512",
+        "AVX512_VBMI",
+        "AVX512_VNNI",
+        "AVX512_BF16",
+    ]
+)
+
+
+def _llama_build(folder: str, options: str) -> tuple[Step, ...]:
+    return (
+        step(
+            f"{folder}/build.ninja",
+            f"cmake -S {_LLAMA_SOURCE} -B {folder} {_LLAMA_OPTIONS} {options}",
+        ),
+        step(
+            f"{folder}/bin/llama-bench",
+            f"cmake --build {folder} --target llama-bench llama-quantize",
+        ),
+    )
+
+
 _LLAMA = (
     step("llama.cpp", "mkdir -p llama.cpp"),
     step(
@@ -72,16 +105,7 @@ _LLAMA = (
             f"{_LLAMA_SOURCE}/ggml/src/ggml-cpu/amx/mmq.cpp",
         ),
     ),
-    step(
-        "llama.cpp/build/build.ninja",
-        f"cmake -S {_LLAMA_SOURCE} -B llama.cpp/build -G Ninja -DCMAKE_BUILD_TYPE=Release"
-        " -DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF"
-        " -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF",
-    ),
-    step(
-        "llama.cpp/build/bin/llama-bench",
-        "cmake --build llama.cpp/build --target llama-bench llama-quantize",
-    ),
+    *_llama_build("llama.cpp/build", "-DGGML_NATIVE=ON"),
     step(
         "llama.cpp/smollm2-bf16.gguf",
         f"{{python}} {_LLAMA_SOURCE}/convert_hf_to_gguf.py {{smollm2}} --outtype bf16"
@@ -102,6 +126,11 @@ _CTRANSLATE2 = environment("ctranslate2", "ctranslate2==4.8.*", f"{_TORCH} trans
 _ONNXRUNTIME = environment(
     "onnxruntime", f"{_TORCH} optimum-onnx[onnxruntime]==0.1.* transformers==4.57.*"
 )
+_EXECUTORCH = environment(
+    "executorch",
+    f"{_TORCH} executorch==1.5.*",
+    "safetensors omegaconf hydra-core transformers<5",
+)
 
 
 def _smelt(name: str, form: str, model: str, worker: str, options: str) -> Engine:
@@ -110,17 +139,22 @@ def _smelt(name: str, form: str, model: str, worker: str, options: str) -> Engin
     return Engine(name, form, model, worker, made, (step(made, command),))
 
 
-def _llama(kind: str, form: str) -> Engine:
+def _llama(kind: str, form: str, *, amx: bool = True) -> Engine:
     made = f"llama.cpp/smollm2-{kind.lower()}.gguf"
     quantize = f"llama.cpp/build/bin/llama-quantize llama.cpp/smollm2-bf16.gguf {made} {kind}"
+    steps = (*_LLAMA, step(made, quantize))
+    build = "llama.cpp/build"
+    if not amx:
+        build = "llama.cpp/build-avx512"
+        steps += _llama_build(build, f"-DGGML_NATIVE=OFF {_WITHOUT_AMX}")
     return Engine(
-        name=f"llama.cpp {kind}",
+        name=f"llama.cpp {kind}" + ("" if amx else ", no AMX"),
         format=form,
         model="smollm2",
         worker="llama_cpp",
         artifact=made,
-        steps=(*_LLAMA, step(made, quantize)),
-        variables=(("LLAMA_BENCH", "llama.cpp/build/bin/llama-bench"),),
+        steps=steps,
+        variables=(("LLAMA_BENCH", f"{build}/bin/llama-bench"),),
     )
 
 
@@ -150,6 +184,7 @@ DECODERS = (
         "--quant int4,group=32 --kv f16 --context 1024",
     ),
     _llama("Q4_0", "int4"),
+    _llama("Q4_0", "int4", amx=False),
     Engine(
         name="onnxruntime-genai int4",
         format="int4",
@@ -168,6 +203,21 @@ DECODERS = (
         environment="onnxruntime-genai",
     ),
     _openvino("int4", "--group-size 32 --sym --ratio 1.0"),
+    Engine(
+        name="ExecuTorch 8da4w",
+        format="int4",
+        model="smollm2",
+        worker="executorch_decoder",
+        artifact="executorch/smollm2/smollm2-8da4w.pte",
+        steps=(
+            *_EXECUTORCH,
+            step(
+                "executorch/smollm2/smollm2-8da4w.pte",
+                "executorch/bin/python {here}/executorch_export.py {smollm2} executorch/smollm2",
+            ),
+        ),
+        environment="executorch",
+    ),
     _smelt(
         "smelt int8",
         "int8",
@@ -176,6 +226,7 @@ DECODERS = (
         "--quant int8,group=32 --kv f16 --context 1024",
     ),
     _llama("Q8_0", "int8"),
+    _llama("Q8_0", "int8", amx=False),
     _openvino("int8", ""),
     _smelt("smelt f32", "float", "smollm2", "smelt_decoder", "--context 1024"),
     _llama("BF16", "float"),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from benchmarks.engines import Engine, Step
 
+HERE = Path(__file__).resolve().parent
+
 
 class Missing(Exception):
     """An engine cannot be measured here; the message says why."""
@@ -27,7 +29,7 @@ class Preparer:
         self, folder: Path, sources: Mapping[str, str], say: Callable[[str], None], seconds: float
     ) -> None:
         self._folder = folder
-        self._names = {"python": sys.executable, **sources}
+        self._names = {"python": sys.executable, "here": str(HERE), **sources}
         self._say = say
         self._seconds = seconds
         self._failed: dict[Step, str] = {}

@@ -65,26 +65,35 @@ def _figures(found: Chapter) -> str:
 
 
 def _ratios(found: Chapter) -> str:
-    """smelt's speed over the fastest peer's of its format, and over llama.cpp's."""
+    """smelt's speed over the fastest peer's of its format, over llama.cpp's, and the goal."""
     rows = []
     for job in found.jobs:
         for count, tracks in found.tracks.items():
+            llamas = [track for track in tracks if track.engine.name.startswith("llama.cpp")]
             for track in tracks:
                 if not track.engine.ours:
                     continue
-                form = track.engine.format
-                best = fastest_peer(tracks, job, form)
-                llama = next(
-                    (
-                        other
-                        for other in tracks
-                        if other.engine.name.startswith("llama.cpp") and other.engine.format == form
-                    ),
-                    None,
+                best = fastest_peer(tracks, job, track.engine.format)
+                llama = fastest_peer(llamas, job, track.engine.format)
+                ratio = faster(track, best, job) if best else None
+                rows.append(
+                    [
+                        track.engine.name,
+                        job.name,
+                        str(count),
+                        best.engine.name if best else _NONE,
+                        _ratio(ratio),
+                        _ratio(faster(track, llama, job) if llama else None),
+                        _goal(ratio, job.goal),
+                    ]
                 )
-                row = [track.engine.name, job.name, str(count), best.engine.name if best else _NONE]
-                rows.append([*row, _ratio(track, best, job), _ratio(track, llama, job)])
-    return table(["", "", "threads", "fastest peer", "× that", "× llama.cpp"], rows)
+    return table(["", "", "threads", "fastest peer", "× that", "× llama.cpp", "goal"], rows)
+
+
+def _goal(ratio: float | None, goal: float) -> str:
+    if ratio is None:
+        return _NONE
+    return f"{goal:.2f}: " + ("met" if ratio >= goal else f"{1 - ratio / goal:.0%} short")
 
 
 def _missing(found: Chapter) -> list[str]:
@@ -97,8 +106,7 @@ def _missing(found: Chapter) -> list[str]:
     return sorted(lines)
 
 
-def _ratio(track: Track, other: Track | None, job: Job) -> str:
-    ratio = faster(track, other, job) if other else None
+def _ratio(ratio: float | None) -> str:
     return _NONE if ratio is None else f"{ratio:.2f}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import limits
 from benchmarks.driver import Job, Sample, Track
 from benchmarks.engines import DECODERS, ENCODERS, Engine
 from benchmarks.figures import Spread, faster, fastest_peer, spread
@@ -15,7 +16,7 @@ from benchmarks.prepare import Missing, Preparer
 from benchmarks.quality import compare
 from benchmarks.report import Chapter, chapter, replace_between, table
 
-DECODE = Job("decode", {"run": "decode"}, 100)
+DECODE = Job("decode", {"run": "decode"}, 100, 1.5)
 CALL = Job("call", {"run": "encode"})
 
 
@@ -51,7 +52,7 @@ def test_a_chapter_has_every_engine_and_says_what_is_missing() -> None:
     text = chapter(Chapter("a model", [DECODE], {1: [OURS, LLAMA, OTHER, GONE]}))
     assert "| smelt int4 | 4 bits | 100 (50..100) | 0 (0..0) | 0 | 0 |" in text
     assert "| gone int4 | 4 bits | – | – | – | – |" in text
-    assert "| smelt int4 | decode | 1 | other int4 | 1.25 | 2.00 |" in text
+    assert "| smelt int4 | decode | 1 | other int4 | 1.25 | 2.00 | 1.50: 17% short |" in text
     assert "- gone int4 is missing: does not install" in text
 
 
@@ -88,10 +89,25 @@ def test_quality_is_perplexity_divergence_and_agreement() -> None:
     assert found.agreement == 0.0
 
 
+def test_limits_are_of_weights_read_and_products_done() -> None:
+    assert limits.decode_limit(8e9, 80_000_000) == 100.0
+    config = {
+        "hidden_size": 8,
+        "intermediate_size": 10,
+        "num_hidden_layers": 3,
+        "vocab_size": 50,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    # A layer has 8*8 + 2*8*4 + 8*8 + 3*8*10 weights, and meets 3 positions on average at 5 tokens.
+    products = 3 * 5 * (432 + 2 * 8 * 3) + 8 * 50
+    assert limits.prefill_operations(config, 5) == 2 * products
+    assert limits.prefill_limit(2e6 * products, config, 5) == 5e6
+
+
 def test_names_and_files_of_engines_are_their_own() -> None:
     for engines in (DECODERS, ENCODERS):
         assert len({engine.name for engine in engines}) == len(engines)
-        assert len({engine.artifact for engine in engines}) == len(engines)
     root = Path(__file__).parents[1] / "benchmarks" / "workers"
     assert all((root / f"{engine.worker}.py").is_file() for engine in DECODERS + ENCODERS)
 

@@ -39,7 +39,13 @@ def serve(open_engine: Callable[[Path, int], Any]) -> None:
     start = time.perf_counter()
     engine = open_engine(model, threads)
     opened = getattr(engine, "open_seconds", time.perf_counter() - start)
-    _say(answers, {"open_seconds": opened, "version": engine.version, "before_bytes": before})
+    hello = {
+        "open_seconds": opened,
+        "version": engine.version,
+        "before_bytes": before,
+        "weight_bytes": getattr(engine, "weight_bytes", 0),
+    }
+    _say(answers, hello)
     for line in sys.stdin:
         request = json.loads(line)
         run = request.pop("run")

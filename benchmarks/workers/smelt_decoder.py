@@ -16,6 +16,7 @@ class Decoder:
     def __init__(self, model: Path, threads: int) -> None:
         self.version = smelt.__version__
         self._engine = EdgeEngine(model, threads=threads)
+        self.weight_bytes = self._engine.bytes()["weights"]
 
     def prefill(self, tokens: int) -> float:
         """Seconds until the logits of a prompt's last token are there."""
@@ -34,7 +35,6 @@ class Decoder:
         return seconds()
 
     def _feed(self, tokens: int) -> DecoderFeed:
-
         self._engine.reset()
         return DecoderFeed(self._engine, [token_ids(tokens)], pad=0)
 
