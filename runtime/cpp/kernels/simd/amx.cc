@@ -81,14 +81,14 @@ void AmxPackTile(const TileInput& in) {
   if (in.count < in.height)
     memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
   if (!IsInt(in.input)) return SplitTile(in);
-  const int64_t groups = padded / shape.group;
+  const int64_t groups = padded / shape.group, step = StepOf(shape.group);
   int8_t* q = static_cast<int8_t*>(in.tile);
   float* scale = reinterpret_cast<float*>(q + padded * kAmxRows);
   int32_t* sums = reinterpret_cast<int32_t*>(scale + groups * kAmxRows);
   for (int r = 0; r < in.count; ++r) {
     QuantizeTerms(in.x[r], shape.cols, shape.group,
-                  {q + r * padded, 4, scale + r, sums + r, kAmxRows, 1}, Terms(in.input),
-                  TermBytes(shape, padded, kAmxRows));
+                  {q + r * step, step, step * kAmxRows, scale + r, sums + r, kAmxRows, 1},
+                  Terms(in.input), TermBytes(shape, padded, kAmxRows));
   }
 }
 
@@ -120,7 +120,7 @@ void UnpackCodes(const PackedMatrix& w, int64_t panel, uint8_t* p) {
 }
 
 struct IntPanel {
-  int64_t group, padded, groups, step;
+  int64_t group, groups, step;
   const int8_t* q;
   const float* in_scale;
   const int32_t* in_sum;
@@ -129,86 +129,134 @@ struct IntPanel {
   const uint8_t* zeros;
 };
 
+// While tiles are in use, converting, multiplying and adding products run on one port only, and
+// plain additions on two. Rows that are converted by additions balance the two.
+constexpr int kAddedRows = 10;
+constexpr int32_t kMagic = 0x4B400000;  // 1.5 * 2^23: in its neighbourhood floats are integers
+
+template <int kTile>
+SMELT_INLINE void LoadInputs(const IntPanel& p, int64_t k) {
+  LoadTile<kTile>(p.q + k * kAmxRows, p.step);
+}
+
+template <bool kUnsigned, int kTile>
+SMELT_INLINE void MultiplyStep(const IntPanel& p, int64_t k) {
+  LoadTile<5>(p.bytes + k * kPanel, 64);
+  if constexpr (kUnsigned)
+    MultiplyUnsigned<kTile, 4, 5>();
+  else
+    MultiplySigned<kTile, 4, 5>();
+}
+
+// The product of a group, without the inputs of its first step, which are loaded already.
+template <bool kUnsigned, int kTile>
+SMELT_INLINE void MultiplyRest(const IntPanel& p, int64_t g) {
+  int64_t k = g * p.group;
+  const int64_t end = k + p.group;
+  MultiplyStep<kUnsigned, kTile>(p, k);
+  for (k += p.step; k < end; k += p.step) {
+    LoadInputs<4>(p, k);
+    MultiplyStep<kUnsigned, kTile>(p, k);
+  }
+}
+
 template <bool kUnsigned, int kTile>
 SMELT_INLINE void Multiply(const IntPanel& p, int64_t g) {
   ZeroTile<kTile>();
-  for (int64_t k = g * p.group; k < (g + 1) * p.group; k += p.step) {
-    LoadTile<4>(p.q + k, p.padded);
-    LoadTile<5>(p.bytes + k * kPanel, 64);
-    if constexpr (kUnsigned)
-      MultiplyUnsigned<kTile, 4, 5>();
-    else
-      MultiplySigned<kTile, 4, 5>();
-  }
+  LoadInputs<4>(p, g * p.group);
+  MultiplyRest<kUnsigned, kTile>(p, g);
 }
 
-template <bool kUnsigned, int kTile>
-SMELT_INLINE void ScaleTile(const IntPanel& p, int64_t g, int32_t* dots, Vf (&sum)[kAmxRows]) {
-  StoreTile<kTile>(dots);
-  const Vf scale = LoadF16(p.scales + g * kPanel);
-  Vi zero = SetI(0);
-  if constexpr (kUnsigned) zero = LoadU8(p.zeros + g * kPanel);
-#pragma GCC unroll 16
-  for (int r = 0; r < kAmxRows; ++r) {
+// Scales the sums of rows [kFirst, kLast) of a group.
+template <bool kUnsigned, bool kSmall>
+struct Scaling {
+  const int32_t* dots;
+  const float* in_scale;
+  const int32_t* in_sum;
+  Vf scale;
+  Vi zero;
+  SMELT_INLINE_MEMBER Scaling(const IntPanel& p, int64_t g, const int32_t* from)
+      : dots(from), in_scale(p.in_scale + g * kAmxRows), in_sum(p.in_sum + g * kAmxRows) {
+    scale = LoadF16(p.scales + g * kPanel);
+    if constexpr (kUnsigned) zero = LoadU8(p.zeros + g * kPanel);
+  }
+  SMELT_INLINE_MEMBER Vf Exact(int r) const {
     Vi exact = LoadI(dots + r * kPanel);
-    if constexpr (kUnsigned) exact = exact - zero * SetI(p.in_sum[g * kAmxRows + r]);
-    sum[r] = Fma(ToFloat(exact), scale * Set1(p.in_scale[g * kAmxRows + r]), sum[r]);
+    if constexpr (kUnsigned) exact = exact - zero * SetI(in_sum[r]);
+    if (!kSmall || r >= kAddedRows) return ToFloat(exact);
+    return AsFloat(exact + SetI(kMagic)) - AsFloat(SetI(kMagic));
   }
+  template <int kFirst, int kLast>
+  SMELT_INLINE_MEMBER void Add(Vf (&sum)[kAmxRows]) const {
+#pragma GCC unroll 16
+    for (int r = kFirst; r < kLast; ++r) sum[r] = Fma(Exact(r), scale * Set1(in_scale[r]), sum[r]);
+  }
+};
+
+// Adds group g, whose tile lies in dots[kTile], and meanwhile stores the next group's tile and
+// multiplies the one after that.
+template <bool kUnsigned, bool kSmall, int kTile>
+SMELT_INLINE void Overlapped(const IntPanel& p, int64_t g, int32_t (*dots)[kAmxRows * kPanel],
+                             Vf (&sum)[kAmxRows]) {
+  const Scaling<kUnsigned, kSmall> scaling(p, g, dots[kTile]);
+  ZeroTile<kTile>();
+  LoadInputs<4>(p, (g + 2) * p.group);
+  scaling.template Add<0, 4>(sum);
+  MultiplyRest<kUnsigned, kTile>(p, g + 2);
+  scaling.template Add<4, 12>(sum);
+  StoreTile<1 - kTile>(dots[1 - kTile]);
+  scaling.template Add<12, 16>(sum);
 }
 
-// out[16][16] of one panel, from its unpacked bytes. A tile is stored three groups after its
-// product was issued, and scaled then: stores that wait for a product fill the scheduler and stop
-// everything else.
-template <bool kUnsigned>
+// out[16][16] of one panel, from its unpacked bytes. A tile is stored one group after its product
+// was issued, and scaled another group later.
+template <bool kUnsigned, bool kSmall>
 void AmxIntPanel(const TileCall& call, const PackedMatrix& w, int64_t panel, const uint8_t* bytes,
                  float* out) {
   IntPanel p;
   p.group = w.shape.group;
-  p.padded = w.padded_cols;
-  p.groups = p.padded / p.group;
+  p.groups = w.padded_cols / p.group;
   p.step = StepOf(p.group);
   p.q = static_cast<const int8_t*>(call.tile);
-  p.in_scale = reinterpret_cast<const float*>(p.q + p.padded * kAmxRows);
+  p.in_scale = reinterpret_cast<const float*>(p.q + w.padded_cols * kAmxRows);
   p.in_sum = reinterpret_cast<const int32_t*>(p.in_scale + p.groups * kAmxRows);
   p.bytes = bytes;
   p.scales = w.scales + panel * p.groups * kPanel;
   p.zeros = kUnsigned ? w.zeros + panel * p.groups * kPanel : nullptr;
-  alignas(64) int32_t dots[4][kAmxRows * kPanel];
+  alignas(64) int32_t dots[2][kAmxRows * kPanel];
   Vf sum[kAmxRows];
 #pragma GCC unroll 16
   for (int r = 0; r < kAmxRows; ++r) sum[r] = Zero();
   if (p.groups > 0) Multiply<kUnsigned, 0>(p, 0);
   if (p.groups > 1) Multiply<kUnsigned, 1>(p, 1);
-  if (p.groups > 2) Multiply<kUnsigned, 2>(p, 2);
+  if (p.groups > 0) StoreTile<0>(dots[0]);
   int64_t g = 0;
-  for (; g + 7 <= p.groups; g += 4) {
-    Multiply<kUnsigned, 3>(p, g + 3);
-    ScaleTile<kUnsigned, 0>(p, g, dots[0], sum);
-    Multiply<kUnsigned, 0>(p, g + 4);
-    ScaleTile<kUnsigned, 1>(p, g + 1, dots[1], sum);
-    Multiply<kUnsigned, 1>(p, g + 5);
-    ScaleTile<kUnsigned, 2>(p, g + 2, dots[2], sum);
-    Multiply<kUnsigned, 2>(p, g + 6);
-    ScaleTile<kUnsigned, 3>(p, g + 3, dots[3], sum);
+  for (; g + 4 <= p.groups; g += 2) {
+    Overlapped<kUnsigned, kSmall, 0>(p, g, dots, sum);
+    Overlapped<kUnsigned, kSmall, 1>(p, g + 1, dots, sum);
   }
-  // At most six groups are left, three of them already multiplied.
-  if (g < p.groups) {
-    if (g + 3 < p.groups) Multiply<kUnsigned, 3>(p, g + 3);
-    ScaleTile<kUnsigned, 0>(p, g, dots[0], sum);
-  }
-  if (g + 1 < p.groups) {
-    if (g + 4 < p.groups) Multiply<kUnsigned, 0>(p, g + 4);
-    ScaleTile<kUnsigned, 1>(p, g + 1, dots[1], sum);
-  }
-  if (g + 2 < p.groups) {
-    if (g + 5 < p.groups) Multiply<kUnsigned, 1>(p, g + 5);
-    ScaleTile<kUnsigned, 2>(p, g + 2, dots[2], sum);
-  }
-  if (g + 3 < p.groups) ScaleTile<kUnsigned, 3>(p, g + 3, dots[3], sum);
-  if (g + 4 < p.groups) ScaleTile<kUnsigned, 0>(p, g + 4, dots[0], sum);
-  if (g + 5 < p.groups) ScaleTile<kUnsigned, 1>(p, g + 5, dots[1], sum);
+  // At most three groups are left, two of them already multiplied.
+  const auto add = [&](int64_t i, const int32_t* from) __attribute__((always_inline)) {
+    Scaling<kUnsigned, kSmall>(p, i, from).template Add<0, kAmxRows>(sum);
+  };
+  const int64_t left = p.groups - g;
+  if (left > 2) Multiply<kUnsigned, 0>(p, g + 2);
+  if (left > 1) StoreTile<1>(dots[1]);
+  if (left > 0) add(g, dots[0]);
+  if (left > 2) StoreTile<0>(dots[0]);
+  if (left > 1) add(g + 1, dots[1]);
+  if (left > 2) add(g + 2, dots[0]);
 #pragma GCC unroll 16
   for (int r = 0; r < kAmxRows; ++r) Store(out + r * kPanel, sum[r]);
+}
+
+using AmxPanel = void (*)(const TileCall&, const PackedMatrix&, int64_t, const uint8_t*, float*);
+
+AmxPanel PanelOf(const PackedMatrix& w) {
+  if (StaysUnsigned(w)) return AmxIntPanel<true, false>;
+  // Sums of products below 2^22 in size.
+  const bool small = w.shape.format == Format::kInt4 || w.shape.group <= 256;
+  return small ? AmxIntPanel<false, true> : AmxIntPanel<false, false>;
 }
 
 }  // namespace
@@ -220,7 +268,7 @@ void AmxUnpack(const PackedMatrix& w, Input input, int64_t panel, void* out) {
 
 void AmxLinearInt(const TileCall& call) {
   if (call.height < kAmxRows) return LinearInt(call);
-  const auto kernel = StaysUnsigned(*call.w) ? AmxIntPanel<true> : AmxIntPanel<false>;
+  const AmxPanel kernel = PanelOf(*call.w);
   alignas(64) float acc[2][kAmxRows * kPanel], more[kAmxRows * kPanel];
   for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
     const int64_t at = (panel - call.panel_first) * call.w->padded_cols * kPanel;

@@ -18,11 +18,11 @@ void QuantizeTile(const TileInput& in);
 void LinearFloat(const TileCall& call);
 void LinearInt(const TileCall& call);
 
-// Where a quantized row goes: quads of codes quad_stride bytes apart; scales and sums `stride`
-// elements apart.
+// Where a quantized row goes: `run` codes together (4, or a multiple of 16 that divides the group),
+// runs run_stride bytes apart; scales and sums `stride` elements apart.
 struct QuantizedRow {
   int8_t* q;
-  int64_t quad_stride;
+  int64_t run, run_stride;
   float* scales;
   int32_t* sums;  // factor * the sum of a group's codes; may be null
   int64_t stride;

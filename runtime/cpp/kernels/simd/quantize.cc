@@ -26,7 +26,8 @@ void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedR
   Store(scale, top / Set1(127.0f));
   for (int64_t i = 0; i < batch; ++i) {
     const float* from = x + i * 16 * count;
-    int8_t* q = out.q + i * 4 * count * out.quad_stride;
+    int8_t* to = out.q + i * 16 * count / out.run * out.run_stride;
+    int64_t together = out.run;
     const Vf by = Set1(inverse[i]), step = Set1(scale[i]);
     Vf codes = Zero();
 #pragma GCC unroll 8
@@ -36,12 +37,17 @@ void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedR
       const Vf rounded = ToFloat(code);
       codes = codes + rounded;
       if (left != nullptr) Store(left + (i * count + v) * 16, value - rounded * step);
-      if (out.quad_stride == 4) {
-        StoreI8(q + 16 * v, code);
+      if (out.run > 4) {
+        StoreI8(to, code);
+        to += 16;
+        together -= 16;
+        if (together > 0) continue;
+        to += out.run_stride - out.run;
+        together = out.run;
       } else {
         alignas(16) int8_t part[16];
         StoreI8(part, code);
-        for (int j = 0; j < 4; ++j) memcpy(q + (4 * v + j) * out.quad_stride, part + 4 * j, 4);
+        for (int j = 0; j < 4; ++j, to += out.run_stride) memcpy(to, part + 4 * j, 4);
       }
     }
     rows[i] = codes;
@@ -66,7 +72,7 @@ void QuantizeGroups(const float* x, int64_t cols, int64_t group, const Quantized
   for (int64_t g = 0; g < whole; g += 16) {
     const int64_t n = whole - g < 16 ? whole - g : 16;
     batch(x + g * group, n, vecs, out, left != nullptr ? left + g * group : nullptr);
-    out.q += n * group / 4 * out.quad_stride;
+    out.q += n * group / out.run * out.run_stride;
     out.scales += n * out.stride;
     if (out.sums != nullptr) out.sums += n * out.stride;
   }
@@ -86,7 +92,7 @@ T* Behind(T* p, int64_t bytes) {
 }
 
 void Advance(QuantizedRow* row, int64_t group, int64_t groups) {
-  row->q += groups * group / 4 * row->quad_stride;
+  row->q += groups * group / row->run * row->run_stride;
   row->scales += groups * row->stride;
   if (row->sums != nullptr) row->sums += groups * row->stride;
 }
@@ -119,11 +125,12 @@ void QuantizeTile(const TileInput& in) {
   float* scale = reinterpret_cast<float*>(q + padded * in.height);
   int32_t* start = reinterpret_cast<int32_t*>(scale + groups * in.height);
   const int32_t factor = in.w->zeros != nullptr ? 1 : -ConstantZero(shape.format);
+  const int64_t run = in.height == 1 ? 16 : 4;
   if (in.count < in.height)
     memset(in.tile, 0, static_cast<size_t>(TileBytes(shape, padded, in.input, in.height)));
   for (int r = 0; r < in.count; ++r) {
     QuantizeTerms(in.x[r], shape.cols, shape.group,
-                  {q + 4 * r, 4 * in.height, scale + r, start + r, in.height, factor},
+                  {q + 4 * r, run, run * in.height, scale + r, start + r, in.height, factor},
                   Terms(in.input), TermBytes(shape, padded, in.height));
   }
 }
@@ -132,7 +139,7 @@ void QuantizeRow(const float* x, int64_t cols, int32_t group, int8_t* q, float* 
   alignas(64) int8_t part[1024];  // whole vectors may pass a group's end
   for (int64_t first = 0; first < cols; first += group) {
     const int64_t n = cols - first < group ? cols - first : group;
-    QuantizeGroups(x + first, n, RoundUp(n, 16), {part, 4, scales++, nullptr, 0, 0}, nullptr);
+    QuantizeGroups(x + first, n, RoundUp(n, 16), {part, 16, 16, scales++, nullptr, 0, 0}, nullptr);
     memcpy(q + first, part, static_cast<size_t>(n));
   }
 }
