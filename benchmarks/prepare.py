@@ -33,6 +33,7 @@ class Preparer:
         self._say = say
         self._seconds = seconds
         self._failed: dict[Step, str] = {}
+        self._done: set[Step] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def prepare(self, engine: Engine) -> Path:
@@ -41,8 +42,10 @@ class Preparer:
             if step in self._failed:
                 raise Missing(self._failed[step])
             made = self._folder / step.makes
-            if made.exists():
+            # Our own file is as old as the compiler that wrote it: anew in each run.
+            if made.exists() and (step in self._done or not engine.ours):
                 continue
+            self._done.add(step)
             made.parent.mkdir(parents=True, exist_ok=True)
             words = [word.format(**self._names) for word in step.words]
             self._say(f"{engine.name}: {' '.join(words)}")

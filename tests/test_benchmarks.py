@@ -120,8 +120,12 @@ def test_a_step_is_taken_once_and_its_failure_is_the_reason(tmp_path: Path) -> N
     good = Engine("a", "int4", "m", "w", "x", (step("x", "touch x"), step("y.done", "true")))
     assert preparer.prepare(good) == tmp_path / "x" == preparer.prepare(good)
     assert len(said) == 2
+    ours = Engine("smelt", "int4", "m", "w", "x", good.steps[:1])
+    fresh = Preparer(tmp_path, {}, said.append, 60.0)
+    assert fresh.prepare(ours) == fresh.prepare(ours)
+    assert len(said) == 3
     bad = Engine("b", "int4", "m", "w", "z", (step("z", "ls nothing-here"),))
     for _ in range(2):
         with pytest.raises(Missing, match="nothing-here"):
             preparer.prepare(bad)
-    assert len(said) == 3
+    assert len(said) == 4
