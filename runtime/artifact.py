@@ -8,6 +8,7 @@ which the C++ runtime checks (docs/artifact.md).
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import zlib
@@ -33,8 +34,10 @@ from smelt.runtime.edge_format import (
 from smelt.runtime.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 
 MANIFEST = "manifest.json"
-#: The compiled tokenizer. It is the first file, so that it is aligned and can be used in place.
+#: The compiled tokenizer. It and compiled chat templates are the first files, so that they are
+#: aligned and can be used in place: the size of a template is a multiple of 64.
 TOKENIZER = "tokenizer.tables"
+_CODE = ".code"
 _HEAD = HEADER.itemsize + len(SEGMENTS) * SEGMENT.itemsize
 _WEIGHTS = SEGMENTS.index("weights")
 _DATA = SEGMENTS.index("weight_data")
@@ -47,6 +50,13 @@ class Blob:
 
     bytes: int
     make: Callable[[], Iterable[np.ndarray[Any, Any]]]
+
+
+def template_file(name: str) -> str:
+    """The file of a compiled chat template."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ArtifactError(f"chat template `{name}` has a name that no file can have")
+    return f"chat_template.{name}{_CODE}"
 
 
 class ArtifactWriter:
@@ -135,7 +145,7 @@ class ArtifactWriter:
             raise ArtifactError("artifact has no program yet", place=str(self.out))
         text = manifest.to_json().encode()
         parse_manifest(text, place=MANIFEST)  # what we write, we must be able to read
-        names = sorted(self._files, key=lambda name: (name != TOKENIZER, name))
+        names = sorted(self._files, key=lambda n: (not n.endswith(_CODE), n != TOKENIZER, n))
         self._finish({**{name: self._files[name] for name in names}, MANIFEST: text})
         return manifest
 

@@ -202,6 +202,8 @@ class Manifest(Record):
     """Paths of the tokenizer's files: tokenizer.json, tokenizer_config.json, …"""
     tokenizer_refused: str | None = None
     """Edge: why the file has no compiled tokenizer: the construct that has no tables."""
+    template_refused: str | None = None
+    """Edge: why a chat template is not compiled: the construct that has no code, and its line."""
     files: tuple[FileEntry, ...] = ()
     options: dict[str, str] = Field(default_factory=dict)
     """Whatever the backend wants back at open (profile shapes, build options), as text."""

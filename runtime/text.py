@@ -121,6 +121,11 @@ class Text:
         """Whether there is a chat template."""
         return bool(self._templates)
 
+    @property
+    def templates(self) -> Mapping[str, ChatTemplate]:
+        """The chat templates by name."""
+        return self._templates
+
     def render_chat(
         self,
         messages: Sequence[Mapping[str, Any]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import platform
 import shutil
@@ -11,19 +12,24 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 import smelt
 from smelt.compiling import compile
 from smelt.runtime.artifact import open_artifact
+from smelt.runtime.text import Text
 from tests import tiny
 from tests.models import ModelUnavailable, stories15m
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = [1, 9, 4, 7]
 
+TARGETS = ("generate", "prompt", "allocation_test", "smelt_shared")
 MEGABYTE = 1_000_000
 KILOBYTE = 1000
 
@@ -50,7 +56,7 @@ def built(name: str, *options: str) -> Path:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _run(cmake, "-S", ROOT, "-B", folder, *words)
-        _run(cmake, "--build", folder, "--target", "generate", "allocation_test", "smelt_shared")
+        _run(cmake, "--build", folder, "--target", *TARGETS)
     return folder / "runtime" / "cpp"
 
 
@@ -111,6 +117,46 @@ def test_nothing_allocates_over_a_thousand_tokens(
     compile(_llama(tmp_path), target="edge", quant=quant, kv=kv, out=out, verify=False)
     said = _run(built("cpp") / "tests" / "allocation_test", out, 1000, 512)
     assert said.count("nothing allocated after open") == 2 or "skipped" in said
+
+
+CHAT = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+
+
+def _chatting(folder: Path, template: str) -> Path:
+    """A tiny checkpoint with a tokenizer and a chat template, compiled."""
+    source = _llama(folder)
+    words = {"<s>": 0, "a": 1}
+    Tokenizer(WordLevel(words, unk_token="a")).save(str(source / "tokenizer.json"))
+    (source / "chat_template.jinja").write_text(template)
+    (source / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>"}))
+    out = folder / "model.smelt"
+    compile(source, target="edge", out=out, verify=False)
+    return out
+
+
+def test_the_prompt_of_a_chat_is_python_s(tmp_path: Path) -> None:
+    chat: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "text", "text": "é"}]},
+        {"role": "assistant", "content": "y", "thinking": "z"},
+    ]
+    out = _chatting(tmp_path, CHAT + "{{ tools }}{{ 'now' if add_generation_prompt }}")
+    text = Text.load({n: open_artifact(out).read(n) for n in open_artifact(out).manifest.tokenizer})
+    given = json.dumps({"messages": chat})
+    assert _run(built("cpp") / "prompt", out, given) == text.render_chat(chat)
+    given = json.dumps({"messages": chat, "bos_token": "B", "add_generation_prompt": False})
+    wanted = text.render_chat(chat, add_generation_prompt=False, bos_token="B")
+    assert _run(built("cpp") / "prompt", out, given) == wanted
+    assert wanted == "Buser: é\nassistant: y\nNone"
+
+
+def test_a_template_that_is_not_compiled_says_why(tmp_path: Path) -> None:
+    out = _chatting(tmp_path, "a\n{{ messages | batch(2) }}")
+    refused = open_artifact(out).manifest.template_refused
+    assert refused == "default: line 2: chat template uses the filter `batch`"
+    words = [str(built("cpp") / "prompt"), str(out), "{}"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no compiled chat template `default`" in done.stderr
 
 
 def test_the_library_has_at_most_a_megabyte(tmp_path: Path) -> None:

@@ -109,5 +109,7 @@ class Program:
             blob += b"\0" * (-len(blob) % 8)
             records += struct.pack("<II", head + len(blob), len(part))
             blob += part
+        # The next file of an artifact is aligned behind it.
+        blob += b"\0" * (-(head + len(blob)) % 64)
         counts = struct.pack("<IIQII", VERSION, flags, head + len(blob), given, 0)
         return MAGIC + counts + records + blob

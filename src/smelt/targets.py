@@ -212,29 +212,45 @@ def _edge_emit(
     progress: Progress,
 ) -> Manifest:
     from smelt.backends.edge.emit import Options, emit
-    from smelt.runtime.artifact import TOKENIZER, ArtifactWriter
+    from smelt.runtime.artifact import ArtifactWriter
 
     assert isinstance(writer, ArtifactWriter)
     options = Options(manifest.context, manifest.generation.eos_token_ids)
     size = emit(program, weights, writer, options, progress=_counter(progress, "write weights"))
-    tables, refused = _compiled_tokenizer(files)
-    if tables is not None:
-        writer.write(TOKENIZER, tables)
-    update = {"weights_bytes": size, "tokenizer_refused": refused}
-    return _with_companions(writer, manifest, files, **update)
+    compiled, refused = _compiled_text(files)
+    for name, data in compiled.items():
+        writer.write(name, data)
+    return _with_companions(writer, manifest, files, weights_bytes=size, **refused)
 
 
-def _compiled_tokenizer(files: Mapping[str, bytes]) -> tuple[bytes | None, str | None]:
-    """The tables of the checkpoint's tokenizer, or why there are none."""
+def _compiled_text(files: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The checkpoint's tokenizer and chat templates as tables and code, and why some are not."""
+    from smelt.frontend.template import compile_template
     from smelt.frontend.tokenizer import compile_tokenizer
+    from smelt.runtime.artifact import TOKENIZER, template_file
     from smelt.runtime.text import Text
 
     if not any(name.startswith(("tokenizer.", "vocab", "spiece")) for name in files):
-        return None, None
+        return {}, {}
     try:
-        return compile_tokenizer(Text.load(files).tokenizer), None
+        text = Text.load(files)
     except SmeltError as error:
-        return None, error.message
+        return {}, {"tokenizer_refused": error.message}
+    compiled: dict[str, bytes] = {}
+    refused: dict[str, str] = {}
+    try:
+        compiled[TOKENIZER] = compile_tokenizer(text.tokenizer)
+    except SmeltError as error:
+        refused["tokenizer_refused"] = error.message
+    variables = {"tools": None, "documents": None, "add_generation_prompt": True, **text.special}
+    for name, template in text.templates.items():
+        try:
+            compiled[template_file(name)] = compile_template(
+                template.source, variables, join_parts=not template.reads_parts
+            )
+        except SmeltError as error:
+            refused["template_refused"] = f"{name}: {error.place or ''}: {error.message}"
+    return compiled, refused
 
 
 def _edge_open(path: Path, **options: Any) -> Engine:

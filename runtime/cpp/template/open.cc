@@ -26,6 +26,7 @@ struct Opener {
 };
 
 Status Opener::Parts(size_t size) const {
+  if (reinterpret_cast<uintptr_t>(bytes) % 8) return Bad("it is not aligned");
   if (size < sizeof(Header) || std::memcmp(bytes, kMagic, sizeof kMagic) != 0)
     return Bad("the first bytes are not its own");
   const auto* header = t->header = reinterpret_cast<const Header*>(bytes);

@@ -45,7 +45,7 @@ struct Tables {
 
 class Template {
  public:
-  // The bytes are 16-byte aligned and outlive the template.
+  // The bytes are 8-byte aligned and outlive the template.
   static Result<Template> Open(const void* bytes, size_t size);
 
   // Scratch that is enough for most conversations of this many bytes.

@@ -57,6 +57,7 @@ typedef enum smelt_type {
 typedef struct smelt_model smelt_model;
 typedef struct smelt_session smelt_session;
 typedef struct smelt_tokenizer smelt_tokenizer;
+typedef struct smelt_template smelt_template;
 
 /* A tensor in row-major order. As an input, data is aligned to its element and read during the
  * call. */
@@ -190,6 +191,24 @@ SMELT_API size_t smelt_stream_push(const smelt_tokenizer* tokenizer, smelt_text_
                                    int64_t id, char* out);
 SMELT_API size_t smelt_stream_finish(const smelt_tokenizer* tokenizer, smelt_text_stream* stream,
                                      char* out); /* what is left, as U+FFFD */
+
+/* ---- chats ---- */
+/* A chat template inside a model file; NULL is the one named "default". SMELT_UNSUPPORTED when the
+ * file holds none of that name. Any number of threads may share it. */
+SMELT_API smelt_code smelt_template_open(const smelt_model* model, const char* name,
+                                         smelt_template** out);
+SMELT_API void smelt_template_close(smelt_template* chat);
+
+/* The text of a conversation, not terminated: at most `capacity` bytes are written, *bytes is how
+ * many there are. `json` is an object of what the template sees: "messages", and perhaps "tools",
+ * "add_generation_prompt" (true when it is left out) and whatever else the template reads.
+ * `scratch` is memory of smelt_template_scratch bytes; SMELT_OUT_OF_MEMORY asks for more. NULL:
+ * allocated for the call. A template that refuses the conversation gives SMELT_INVALID_ARGUMENT,
+ * one that runs away SMELT_UNSUPPORTED; smelt_error() has the template's line. */
+SMELT_API size_t smelt_template_scratch(size_t json_bytes);
+SMELT_API smelt_code smelt_apply_template(const smelt_template* chat, const char* json,
+                                          size_t json_bytes, void* scratch, size_t scratch_bytes,
+                                          char* out, size_t capacity, size_t* bytes);
 
 /* Called after each instruction with its place in the model and its seconds. */
 typedef void (*smelt_profile)(void* context, const char* op, const char* source, double seconds);

@@ -77,6 +77,37 @@ class TextTokenizer {
   std::unique_ptr<smelt_tokenizer, Close> tokenizer_;
 };
 
+// A chat template of a model file; any number of threads may share it.
+class ChatTemplate {
+ public:
+  smelt_code Open(const ModelFile& file, const char* name = nullptr) {
+    smelt_template* chat = nullptr;
+    const smelt_code code = smelt_template_open(file.get(), name, &chat);
+    if (code == SMELT_OK) template_.reset(chat);
+    return code;
+  }
+  const smelt_template* get() const { return template_.get(); }
+
+  // The text of a conversation, {"messages": [...], ...}: in place of what was in `text`.
+  smelt_code Apply(std::string_view json, std::string* text) const {
+    for (size_t bytes = 4096;;) {
+      text->resize(bytes);
+      const smelt_code code = smelt_apply_template(get(), json.data(), json.size(), nullptr, 0,
+                                                   text->data(), text->size(), &bytes);
+      if (code != SMELT_OK) return code;
+      const bool done = bytes <= text->size();
+      text->resize(bytes);
+      if (done) return code;
+    }
+  }
+
+ private:
+  struct Close {
+    void operator()(smelt_template* chat) const { smelt_template_close(chat); }
+  };
+  std::unique_ptr<smelt_template, Close> template_;
+};
+
 // Shows tokens as text while they come.
 class TextStream {
  public:
