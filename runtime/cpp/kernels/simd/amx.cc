@@ -119,14 +119,21 @@ void UnpackCodes(const PackedMatrix& w, int64_t panel, uint8_t* p) {
   }
 }
 
-struct IntPanel {
-  int64_t group, groups, step;
+// One term of one panel: 16 rows of inputs times 16 rows of weights.
+struct IntJob {
   const int8_t* q;
   const float* in_scale;
   const int32_t* in_sum;
   const uint8_t* bytes;
   const uint16_t* scales;
   const uint8_t* zeros;
+  float* out;  // [16][16]
+};
+
+constexpr int kMostJobs = 2 * 2 * kUnpackPanels;  // of two matrices, two terms
+
+struct IntShape {
+  int64_t group, groups, step;
 };
 
 // While tiles are in use, converting, multiplying and adding products run on one port only, and
@@ -134,129 +141,159 @@ struct IntPanel {
 constexpr int kAddedRows = 10;
 constexpr int32_t kMagic = 0x4B400000;  // 1.5 * 2^23: in its neighbourhood floats are integers
 
-template <int kTile>
-SMELT_INLINE void LoadInputs(const IntPanel& p, int64_t k) {
-  LoadTile<kTile>(p.q + k * kAmxRows, p.step);
-}
+// The group that is multiplied next.
+struct Products {
+  const IntJob* job;
+  const int8_t* q;
+  const uint8_t* bytes;
+  int64_t left;
+  SMELT_INLINE_MEMBER void Begin(const IntJob* first, const IntShape& s) {
+    job = first;
+    q = job->q;
+    bytes = job->bytes;
+    left = s.groups;
+  }
+  SMELT_INLINE_MEMBER void Next(const IntShape& s) {
+    q += s.group * kAmxRows;
+    bytes += s.group * kPanel;
+    if (--left == 0) Begin(job + 1, s);
+  }
+};
+
+// The group that is scaled next.
+struct Scales {
+  const IntJob* job;
+  const float* in_scale;
+  const int32_t* in_sum;
+  const uint16_t* scales;
+  const uint8_t* zeros;
+  int64_t left;
+  SMELT_INLINE_MEMBER void Begin(const IntJob* first, const IntShape& s) {
+    job = first;
+    in_scale = job->in_scale;
+    in_sum = job->in_sum;
+    scales = job->scales;
+    zeros = job->zeros;
+    left = s.groups;
+  }
+  // The last group of a job ends its sums.
+  template <bool kUnsigned>
+  SMELT_INLINE_MEMBER void Next(const IntShape& s, Vf (&sum)[kAmxRows]) {
+    in_scale += kAmxRows;
+    scales += kPanel;
+    if constexpr (kUnsigned) {
+      in_sum += kAmxRows;
+      zeros += kPanel;
+    }
+    if (--left > 0) return;
+#pragma GCC unroll 16
+    for (int r = 0; r < kAmxRows; ++r) {
+      Store(job->out + r * kPanel, sum[r]);
+      sum[r] = Zero();
+    }
+    Begin(job + 1, s);
+  }
+};
 
 template <bool kUnsigned, int kTile>
-SMELT_INLINE void MultiplyStep(const IntPanel& p, int64_t k) {
-  LoadTile<5>(p.bytes + k * kPanel, 64);
+SMELT_INLINE void MultiplyStep(const uint8_t* bytes) {
+  LoadTile<5>(bytes, 64);
   if constexpr (kUnsigned)
     MultiplyUnsigned<kTile, 4, 5>();
   else
     MultiplySigned<kTile, 4, 5>();
 }
 
-// The product of a group, without the inputs of its first step, which are loaded already.
-template <bool kUnsigned, int kTile>
-SMELT_INLINE void MultiplyRest(const IntPanel& p, int64_t g) {
-  int64_t k = g * p.group;
-  const int64_t end = k + p.group;
-  MultiplyStep<kUnsigned, kTile>(p, k);
-  for (k += p.step; k < end; k += p.step) {
-    LoadInputs<4>(p, k);
-    MultiplyStep<kUnsigned, kTile>(p, k);
-  }
-}
-
-template <bool kUnsigned, int kTile>
-SMELT_INLINE void Multiply(const IntPanel& p, int64_t g) {
+template <int kTile>
+SMELT_INLINE void BeginProduct(const Products& p, const IntShape& s) {
   ZeroTile<kTile>();
-  LoadInputs<4>(p, g * p.group);
-  MultiplyRest<kUnsigned, kTile>(p, g);
+  LoadTile<4>(p.q, s.step);
 }
 
-// Scales the sums of rows [kFirst, kLast) of a group.
-template <bool kUnsigned, bool kSmall>
-struct Scaling {
-  const int32_t* dots;
-  const float* in_scale;
-  const int32_t* in_sum;
-  Vf scale;
-  Vi zero;
-  SMELT_INLINE_MEMBER Scaling(const IntPanel& p, int64_t g, const int32_t* from)
-      : dots(from), in_scale(p.in_scale + g * kAmxRows), in_sum(p.in_sum + g * kAmxRows) {
-    scale = LoadF16(p.scales + g * kPanel);
-    if constexpr (kUnsigned) zero = LoadU8(p.zeros + g * kPanel);
+template <bool kUnsigned, int kTile>
+SMELT_INLINE void EndProduct(Products& p, const IntShape& s) {
+  MultiplyStep<kUnsigned, kTile>(p.bytes);
+  for (int64_t k = s.step; k < s.group; k += s.step) {
+    LoadTile<4>(p.q + k * kAmxRows, s.step);
+    MultiplyStep<kUnsigned, kTile>(p.bytes + k * kPanel);
   }
-  SMELT_INLINE_MEMBER Vf Exact(int r) const {
-    Vi exact = LoadI(dots + r * kPanel);
-    if constexpr (kUnsigned) exact = exact - zero * SetI(in_sum[r]);
-    if (!kSmall || r >= kAddedRows) return ToFloat(exact);
-    return AsFloat(exact + SetI(kMagic)) - AsFloat(SetI(kMagic));
-  }
-  template <int kFirst, int kLast>
-  SMELT_INLINE_MEMBER void Add(Vf (&sum)[kAmxRows]) const {
+  p.Next(s);
+}
+
+// Adds rows [kFirst, kLast) of a group's sums.
+template <bool kUnsigned, bool kSmall, int kFirst, int kLast>
+SMELT_INLINE void AddRows(const Scales& at, Vf scale, const int32_t* dots, Vf (&sum)[kAmxRows]) {
 #pragma GCC unroll 16
-    for (int r = kFirst; r < kLast; ++r) sum[r] = Fma(Exact(r), scale * Set1(in_scale[r]), sum[r]);
+  for (int r = kFirst; r < kLast; ++r) {
+    Vi exact = LoadI(dots + r * kPanel);
+    if constexpr (kUnsigned) exact = exact - LoadU8(at.zeros) * SetI(at.in_sum[r]);
+    const Vf value = kSmall && r < kAddedRows
+                         ? AsFloat(exact + SetI(kMagic)) - AsFloat(SetI(kMagic))
+                         : ToFloat(exact);
+    sum[r] = Fma(value, scale * Set1(at.in_scale[r]), sum[r]);
   }
-};
-
-// Adds group g, whose tile lies in dots[kTile], and meanwhile stores the next group's tile and
-// multiplies the one after that.
-template <bool kUnsigned, bool kSmall, int kTile>
-SMELT_INLINE void Overlapped(const IntPanel& p, int64_t g, int32_t (*dots)[kAmxRows * kPanel],
-                             Vf (&sum)[kAmxRows]) {
-  const Scaling<kUnsigned, kSmall> scaling(p, g, dots[kTile]);
-  ZeroTile<kTile>();
-  LoadInputs<4>(p, (g + 2) * p.group);
-  scaling.template Add<0, 4>(sum);
-  MultiplyRest<kUnsigned, kTile>(p, g + 2);
-  scaling.template Add<4, 12>(sum);
-  StoreTile<1 - kTile>(dots[1 - kTile]);
-  scaling.template Add<12, 16>(sum);
 }
 
-// out[16][16] of one panel, from its unpacked bytes. A tile is stored one group after its product
-// was issued, and scaled another group later.
+// Adds the group whose tile lies in dots[kTile], and meanwhile multiplies the one after the next
+// and stores the next one's tile.
+template <bool kUnsigned, bool kSmall, int kTile>
+SMELT_INLINE void Overlapped(const IntShape& s, Products& next, Scales& at,
+                             int32_t (*dots)[kAmxRows * kPanel], Vf (&sum)[kAmxRows]) {
+  const Vf scale = LoadF16(at.scales);
+  BeginProduct<kTile>(next, s);
+  AddRows<kUnsigned, kSmall, 0, 4>(at, scale, dots[kTile], sum);
+  EndProduct<kUnsigned, kTile>(next, s);
+  AddRows<kUnsigned, kSmall, 4, 12>(at, scale, dots[kTile], sum);
+  StoreTile<1 - kTile>(dots[1 - kTile]);
+  AddRows<kUnsigned, kSmall, 12, 16>(at, scale, dots[kTile], sum);
+  at.Next<kUnsigned>(s, sum);
+}
+
+// All groups of all jobs in one row, so that the pipeline fills once. A tile is stored one group
+// after its product was issued, and scaled another group later. jobs[count] is read, not used.
 template <bool kUnsigned, bool kSmall>
-void AmxIntPanel(const TileCall& call, const PackedMatrix& w, int64_t panel, const uint8_t* bytes,
-                 float* out) {
-  IntPanel p;
-  p.group = w.shape.group;
-  p.groups = w.padded_cols / p.group;
-  p.step = StepOf(p.group);
-  p.q = static_cast<const int8_t*>(call.tile);
-  p.in_scale = reinterpret_cast<const float*>(p.q + w.padded_cols * kAmxRows);
-  p.in_sum = reinterpret_cast<const int32_t*>(p.in_scale + p.groups * kAmxRows);
-  p.bytes = bytes;
-  p.scales = w.scales + panel * p.groups * kPanel;
-  p.zeros = kUnsigned ? w.zeros + panel * p.groups * kPanel : nullptr;
+void RunJobs(const IntShape& s, const IntJob* jobs, int64_t count) {
   alignas(64) int32_t dots[2][kAmxRows * kPanel];
   Vf sum[kAmxRows];
 #pragma GCC unroll 16
   for (int r = 0; r < kAmxRows; ++r) sum[r] = Zero();
-  if (p.groups > 0) Multiply<kUnsigned, 0>(p, 0);
-  if (p.groups > 1) Multiply<kUnsigned, 1>(p, 1);
-  if (p.groups > 0) StoreTile<0>(dots[0]);
-  int64_t g = 0;
-  for (; g + 4 <= p.groups; g += 2) {
-    Overlapped<kUnsigned, kSmall, 0>(p, g, dots, sum);
-    Overlapped<kUnsigned, kSmall, 1>(p, g + 1, dots, sum);
+  Products next;
+  Scales at;
+  next.Begin(jobs, s);
+  at.Begin(jobs, s);
+  const auto multiply = [&](auto tile) __attribute__((always_inline)) {
+    BeginProduct<tile()>(next, s);
+    EndProduct<kUnsigned, tile()>(next, s);
+  };
+  constexpr auto kEven = [] { return 0; };
+  constexpr auto kOdd = [] { return 1; };
+  int64_t left = count * s.groups;
+  if (left > 0) multiply(kEven);
+  if (left > 1) multiply(kOdd);
+  if (left > 0) StoreTile<0>(dots[0]);
+  for (; left >= 4; left -= 2) {
+    Overlapped<kUnsigned, kSmall, 0>(s, next, at, dots, sum);
+    Overlapped<kUnsigned, kSmall, 1>(s, next, at, dots, sum);
   }
   // At most three groups are left, two of them already multiplied.
-  const auto add = [&](int64_t i, const int32_t* from) __attribute__((always_inline)) {
-    Scaling<kUnsigned, kSmall>(p, i, from).template Add<0, kAmxRows>(sum);
+  const auto add = [&](const int32_t* from) __attribute__((always_inline)) {
+    AddRows<kUnsigned, kSmall, 0, kAmxRows>(at, LoadF16(at.scales), from, sum);
+    at.Next<kUnsigned>(s, sum);
   };
-  const int64_t left = p.groups - g;
-  if (left > 2) Multiply<kUnsigned, 0>(p, g + 2);
+  if (left > 2) multiply(kEven);
   if (left > 1) StoreTile<1>(dots[1]);
-  if (left > 0) add(g, dots[0]);
+  if (left > 0) add(dots[0]);
   if (left > 2) StoreTile<0>(dots[0]);
-  if (left > 1) add(g + 1, dots[1]);
-  if (left > 2) add(g + 2, dots[0]);
-#pragma GCC unroll 16
-  for (int r = 0; r < kAmxRows; ++r) Store(out + r * kPanel, sum[r]);
+  if (left > 1) add(dots[1]);
+  if (left > 2) add(dots[0]);
 }
 
-using AmxPanel = void (*)(const TileCall&, const PackedMatrix&, int64_t, const uint8_t*, float*);
-
-AmxPanel PanelOf(const PackedMatrix& w) {
-  if (StaysUnsigned(w)) return AmxIntPanel<true, false>;
+void RunAny(const PackedMatrix& w, const IntJob* jobs, int64_t count) {
+  const IntShape s = {w.shape.group, w.padded_cols / w.shape.group, StepOf(w.shape.group)};
+  if (StaysUnsigned(w)) return RunJobs<true, false>(s, jobs, count);
   // Sums of products below 2^22 in size.
   const bool small = w.shape.format == Format::kInt4 || w.shape.group <= 256;
-  return small ? AmxIntPanel<false, true> : AmxIntPanel<false, false>;
+  small ? RunJobs<false, true>(s, jobs, count) : RunJobs<false, false>(s, jobs, count);
 }
 
 }  // namespace
@@ -268,20 +305,39 @@ void AmxUnpack(const PackedMatrix& w, Input input, int64_t panel, void* out) {
 
 void AmxLinearInt(const TileCall& call) {
   if (call.height < kAmxRows) return LinearInt(call);
-  const AmxPanel kernel = PanelOf(*call.w);
-  alignas(64) float acc[2][kAmxRows * kPanel], more[kAmxRows * kPanel];
+  const int64_t padded = call.w->padded_cols, groups = padded / call.w->shape.group;
+  const int terms = Terms(call.input);
+  alignas(64) float sums[kMostJobs][kAmxRows * kPanel];
+  IntJob jobs[kMostJobs + 1];
+  if (groups == 0) memset(sums, 0, sizeof sums);  // nobody else writes them
+  const auto put = [&](const PackedMatrix& w, int64_t panel, const uint8_t* unpacked, int64_t job) {
+    const uint16_t* scales = w.scales + panel * groups * kPanel;
+    const uint8_t* zeros = w.zeros != nullptr ? w.zeros + panel * groups * kPanel : nullptr;
+    const uint8_t* bytes = unpacked + (panel - call.panel_first) * padded * kPanel;
+    for (int term = 0; term < terms; ++term, ++job) {
+      const TileCall part = term == 0 ? call : SecondTerm(call);
+      const int8_t* q = static_cast<const int8_t*>(part.tile);
+      const float* in_scale = reinterpret_cast<const float*>(q + padded * kAmxRows);
+      const int32_t* in_sum = reinterpret_cast<const int32_t*>(in_scale + groups * kAmxRows);
+      jobs[job] = {q, in_scale, in_sum, bytes, scales, zeros, sums[job]};
+    }
+  };
+  const int64_t each = call.w2 != nullptr ? 2 * terms : terms;
   for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
-    const int64_t at = (panel - call.panel_first) * call.w->padded_cols * kPanel;
-    const auto run = [&](const PackedMatrix& w, const uint8_t* bytes, float* out) {
-      kernel(call, w, panel, bytes + at, out);
-      if (Terms(call.input) == 1) return;
-      kernel(SecondTerm(call), w, panel, bytes + at, more);
-      for (int r = 0; r < kAmxRows; ++r)
-        Store(out + r * kPanel, Load(out + r * kPanel) + Load(more + r * kPanel));
-    };
-    run(*call.w, call.weights, acc[0]);
-    if (call.w2 != nullptr) run(*call.w2, call.weights2, acc[1]);
-    StorePanel(call, panel, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
+    const int64_t job = (panel - call.panel_first) * each;
+    put(*call.w, panel, call.weights, job);
+    if (call.w2 != nullptr) put(*call.w2, panel, call.weights2, job + terms);
+  }
+  const int64_t count = (call.panel_last - call.panel_first) * each;
+  jobs[count] = jobs[0];
+  RunAny(*call.w, jobs, count);
+  for (int64_t job = 0; terms == 2 && job < count; job += 2) {
+    for (int i = 0; i < kAmxRows * kPanel; i += kPanel)
+      Store(sums[job] + i, Load(sums[job] + i) + Load(sums[job + 1] + i));
+  }
+  for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
+    const int64_t job = (panel - call.panel_first) * each;
+    StorePanel(call, panel, sums[job], call.w2 != nullptr ? sums[job + terms] : nullptr);
   }
 }
 
