@@ -13,10 +13,10 @@ HIDDEN, CASED, IGNORED, DIGIT = 1, 2, 4, 8
 
 
 @cache
-def letters(with_case: bool) -> bytes:
+def letters(with_case: bool, end: int = sys.maxunicode + 1) -> bytes:
     """The table: ranges (first, properties), and for each map of case (from, offset) and texts."""
-    ranges = _ranges(with_case)
-    maps = [_map(name) if with_case else [] for name in ("upper", "lower", "title")]
+    ranges = _ranges(with_case, end)
+    maps = [_map(name, end) if with_case else [] for name in ("upper", "lower", "title")]
     texts = b""
     places: dict[bytes, int] = {}
     rows: list[bytes] = []
@@ -33,10 +33,10 @@ def letters(with_case: bool) -> bytes:
     return struct.pack("<4I", *counts) + table + b"".join(rows) + texts
 
 
-def _ranges(with_case: bool) -> list[tuple[int, int]]:
+def _ranges(with_case: bool, end: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     last = -1
-    for code in range(sys.maxunicode + 1):
+    for code in range(end):
         properties = _properties(chr(code), with_case)
         if properties != last:
             found.append((code, properties))
@@ -57,9 +57,9 @@ def _properties(char: str, with_case: bool) -> int:
     return found
 
 
-def _map(name: str) -> list[tuple[int, bytes]]:
+def _map(name: str, end: int) -> list[tuple[int, bytes]]:
     rows = []
-    for code in range(128, sys.maxunicode + 1):
+    for code in range(128, end):
         if 0xD800 <= code < 0xE000:
             continue
         char = chr(code)

@@ -113,6 +113,13 @@ class Statements(Expressions):
             self._filters(node.filter)
         self.store(node.target)
 
+    def visit_FilterBlock(self, node: nodes.FilterBlock) -> None:
+        self._enter(node)
+        self._captured(node.body)
+        self._filters(node.filter)
+        self._leave()
+        self.program.emit("write")
+
     def _filters(self, node: nodes.Filter) -> None:
         """Filters over the captured text, from the innermost."""
         if isinstance(node.node, nodes.Filter):

@@ -14,6 +14,7 @@ from smelt.frontend.checkpoint.gguf_file import GgufFile
 from smelt.frontend.template import compile_template
 from smelt.runtime import _edge
 from tests import models
+from tests.text import seeds, template_seeds
 from tests.text.chats import CHATS, TEMPLATES, TOOLS
 from tests.text.snippets import ONLY_ERRORS, REFUSED, STATEMENTS, VARIABLES, expressions
 
@@ -208,3 +209,10 @@ def test_the_same_template_gives_the_same_bytes() -> None:
 def test_the_clock_is_the_caller_s() -> None:
     code = _edge.Template.open(compile_template("{{ strftime_now('%Y-%m') }}"))
     assert code.render(b"{}", prepare=False, now=1709200000) == b"2024-02"
+
+
+@pytest.mark.parametrize("name", template_seeds.SEEDS)
+def test_seeds_are_up_to_date(name: str) -> None:
+    stored = seeds.FOLDER.joinpath(f"{name}.chat").read_bytes()
+    assert stored == template_seeds.packed(name), "run python -m tests.text.template_seeds"
+    assert len(stored) <= template_seeds.LARGEST

@@ -13,9 +13,8 @@ constexpr uint32_t kMostDepth = 64;  // of values in values, and of loops in loo
 constexpr uint32_t kMostCalls = 64;  // of macros in macros
 constexpr int64_t kMostRange = 100000;
 constexpr int64_t kMaxStep = int64_t{1} << 32;  // of a slice; longer than any string
-constexpr uint64_t kSteps = 1 << 24;            // and kStepsPerByte for each byte of JSON
 constexpr uint64_t kWritten = 1 << 20;  // bytes of output or of one string, and 8 per byte of JSON
-constexpr uint64_t kStepsPerByte = 64;
+constexpr uint64_t kStepsPerByte = 64;  // of JSON
 
 class Machine {
  public:
@@ -214,7 +213,7 @@ class Machine {
   Frame* frame_ = nullptr;
   Loop* loop_ = nullptr;
   Capture* capture_ = nullptr;
-  uint64_t steps_ = 0, most_steps_ = kSteps, most_bytes_ = kWritten;
+  uint64_t steps_ = 0, most_steps_ = 0, most_bytes_ = kWritten;
   Status status_;
 };
 

@@ -66,7 +66,7 @@ bool Machine::Append(List* list, const Value& value) {
 }
 
 bool Machine::Loaded(const char* json, size_t bytes) {
-  most_steps_ += kStepsPerByte * bytes;
+  most_steps_ = options_.steps + kStepsPerByte * bytes;
   most_bytes_ += 8 * bytes;
   if (most_bytes_ > 0x7fffffff) most_bytes_ = 0x7fffffff;
   stack_ = New<Value>(kMostStack);

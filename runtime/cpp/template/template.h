@@ -11,8 +11,9 @@
 namespace smelt::chat {
 
 struct RenderOptions {
-  bool prepare = true;  // messages as `apply_chat_template` hands them to a template
-  int64_t now = -1;     // seconds since 1970 that strftime_now shows in local time; -1: the clock's
+  bool prepare = true;                 // messages as `apply_chat_template` hands them to a template
+  uint64_t steps = uint64_t{1} << 24;  // and some for each byte of JSON
+  int64_t now = -1;  // seconds since 1970 that strftime_now shows in local time; -1: the clock's
 };
 
 // Where text goes; `count` may end above `capacity`: then that many bytes are needed.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/fuzz_mutate.h"
+#include "tests/seed.h"
 #include "tests/testing.h"
 #include "text/tokenizer.h"
 
@@ -19,30 +20,10 @@ using namespace smelt;
 using text::Span;
 using text::Tokenizer;
 
+using fuzz::Seed;
+
 std::string g_folder;
 uint64_t g_mutations = 3000, g_first = 0;
-
-// The bytes of a seed, unpacked; sanitizers watch both of its ends.
-struct Seed {
-  std::unique_ptr<uint8_t, void (*)(void*)> bytes{nullptr, std::free};
-  uint32_t size = 0;
-
-  explicit Seed(const char* name) {
-    std::FILE* file = std::fopen((g_folder + "/" + name).c_str(), "rb");
-    if (!file) return;
-    std::fread(&size, 4, 1, file);
-    bytes.reset(static_cast<uint8_t*>(std::malloc(size)));
-    uint8_t* out = bytes.get();
-    uint16_t counts[2];
-    uint32_t back;
-    while (std::fread(counts, 4, 1, file) == 1 && std::fread(&back, 4, 1, file) == 1) {
-      if (counts[0] && std::fread(out, counts[0], 1, file) != 1) break;
-      out += counts[0];
-      for (uint16_t i = 0; i < counts[1]; ++i, ++out) *out = *(out - back);
-    }
-    std::fclose(file);
-  }
-};
 
 struct Encoded {
   Status status;
@@ -91,7 +72,7 @@ const char* const kTexts[] = {
     "e <|end|><|end|><b>"};
 
 TEST(GivesBackWhatItRead) {
-  const Seed seed("pairs.text");
+  const Seed seed(g_folder, "pairs.text");
   REQUIRE(seed.size > 0);
   auto opened = Tokenizer::Open(seed.bytes.get(), seed.size);
   REQUIRE(opened.ok());
@@ -107,7 +88,7 @@ TEST(GivesBackWhatItRead) {
 
 TEST(StreamsNeverShowHalfACharacter) {
   for (const char* name : {"pairs.text", "fallback.text"}) {
-    const Seed seed(name);
+    const Seed seed(g_folder, name);
     auto opened = Tokenizer::Open(seed.bytes.get(), seed.size);
     REQUIRE(opened.ok());
     const std::string given = "hi \xf0\x9f\x91\xa9 \xe7\x95\x8c\xc3\xbc";
@@ -132,7 +113,7 @@ TEST(StreamsNeverShowHalfACharacter) {
 }
 
 TEST(SaysWhenScratchOrRoomAreTooSmall) {
-  const Seed seed("fallback.text");
+  const Seed seed(g_folder, "fallback.text");
   auto opened = Tokenizer::Open(seed.bytes.get(), seed.size);
   REQUIRE(opened.ok());
   const std::string given(500, 'a');
@@ -152,38 +133,21 @@ TEST(SaysWhenScratchOrRoomAreTooSmall) {
 }
 
 TEST(RefusesWhatIsCut) {
-  const Seed seed("pieces.text");
+  const Seed seed(g_folder, "pieces.text");
   for (uint32_t size = 0; size < seed.size; size += 1 + seed.size / 300)
     EXPECT(!Tokenizer::Open(seed.bytes.get(), size).ok());
-}
-
-// A field that says something else: mostly near the start, where sizes and indices are.
-void Mutate(fuzz::Random* random, uint8_t* bytes, uint32_t size) {
-  const uint32_t most = random->Below(2) ? 4096u : size;
-  const auto at = static_cast<uint32_t>(random->Below(most < size ? most : size) & ~3u);
-  if (at + 4 > size) return;
-  uint32_t value;
-  std::memcpy(&value, bytes + at, 4);
-  const uint32_t choices[] = {value + 1,
-                              value - 1,
-                              0,
-                              0xffffffffu,
-                              value ^ 1u << random->Below(32),
-                              value * 2,
-                              static_cast<uint32_t>(random->Next())};
-  value = choices[random->Below(7)];
-  std::memcpy(bytes + at, &value, 4);
 }
 
 TEST(SurvivesDamage) {
   unsigned opened_count = 0;
   for (const char* name : {"pairs.text", "fallback.text", "pieces.text", "scores.text"}) {
-    const Seed seed(name);
+    const Seed seed(g_folder, name);
     REQUIRE(seed.size > 0);
     const std::vector<uint8_t> whole(seed.bytes.get(), seed.bytes.get() + seed.size);
     for (uint64_t number = g_first; number < g_first + g_mutations; ++number) {
       fuzz::Random random(number);
-      for (uint64_t n = 1 + random.Below(3); n; --n) Mutate(&random, seed.bytes.get(), seed.size);
+      for (uint64_t n = 1 + random.Below(3); n; --n)
+        fuzz::ChangeWord(&random, seed.bytes.get(), seed.size);
       auto opened = Tokenizer::Open(seed.bytes.get(), seed.size);
       if (opened.ok()) {
         ++opened_count;
