@@ -19,6 +19,7 @@ from smelt.frontend.template.names import (
     FILTER_ALIASES,
     FILTER_NUMBERS,
     FILTERS,
+    HIDDEN_METHODS,
     METHOD_NUMBERS,
     METHODS,
     SPECIALS,
@@ -122,7 +123,7 @@ class Expressions:
         self.program.emit("dict", c=len(node.items))
 
     def visit_Concat(self, node: nodes.Concat) -> None:
-        self._all(node.nodes, is_text=True)
+        self._all(node.nodes)
         self.program.emit("concat", c=len(node.nodes))
 
     def visit_Compare(self, node: nodes.Compare) -> None:
@@ -220,6 +221,13 @@ class Expressions:
 
     def _method(self, node: nodes.Call, target: nodes.Getattr) -> None:
         name = target.attr
+        if name in HIDDEN_METHODS:  # the sandbox lets nobody call them
+            self.visit(target.node)
+            self.special("undefined", name)
+            self.program.emit("call")
+            return
+        if name == "format" and self._format(node, target.node):
+            return
         if name not in METHODS:
             self.refuse(node, f"the method `{name}`")
         self.needs_case |= name in CASED_METHODS
@@ -231,25 +239,39 @@ class Expressions:
             count = self._bind(node, f"the method `{name}`", METHODS[name])
         self.program.emit("method", count, METHOD_NUMBERS[name], self.program.string(name))
 
+    def _format(self, node: nodes.Call, target: nodes.Expr) -> bool:
+        """A text with plain `{}` is a concatenation."""
+        text = target.value if isinstance(target, nodes.Const) else None
+        if not isinstance(text, str) or node.kwargs or "{{" in text or "}}" in text:
+            return False
+        parts = text.split("{}")
+        if any("{" in part or "}" in part for part in parts) or len(parts) > len(node.args) + 1:
+            return False
+        self._all(node.args)
+        count = len(node.args)
+        slots = [self.program.slot("format") for _ in range(count)]
+        for slot in reversed(slots):
+            self.program.emit("store", c=slot)
+        self.constant(parts[0], node)
+        for slot, part in zip(slots, parts[1:], strict=False):
+            self.program.emit("load", c=slot)
+            self.constant(part, node)
+        self.program.emit("concat", c=2 * len(parts) - 1)
+        return True
+
     def visit_Filter(self, node: nodes.Filter) -> None:
         if node.node is None:
             self.refuse(node, "a filter over a block")
         self._filter(node, node.node)
 
-    def _filter(
-        self, node: nodes.Filter, value: nodes.Expr | None, *, is_text: bool = False
-    ) -> None:
+    def _filter(self, node: nodes.Filter, value: nodes.Expr | None) -> None:
         """Emit a filter; without a value, the one on the stack is taken."""
         name = FILTER_ALIASES.get(node.name, node.name)
-        if name == "safe" and not is_text:
-            self.refuse(node, "the filter `safe` where text goes on being used")
         if name not in FILTERS or name == "map_attribute":
             self.refuse(node, f"the filter `{node.name}`")
         self._plain_call(node)
         self.needs_case |= name in CASED
-        if is_text and value is not None:
-            self.written(value)
-        elif value is not None:
+        if value is not None:
             self.visit(value)
         if name == "map":
             self._map(node)
@@ -338,15 +360,6 @@ class Expressions:
             self.refuse(node, f"{what} with the argument `{next(iter(named))}`")
         return len(signature)
 
-    def _all(self, items: Sequence[nodes.Expr], *, is_text: bool = False) -> None:
+    def _all(self, items: Sequence[nodes.Expr]) -> None:
         for item in items:
-            self.written(item) if is_text else self.visit(item)
-
-    def written(self, node: nodes.Expr) -> None:
-        """Emit an expression that is only written, where marks of safe text do not matter."""
-        if isinstance(node, nodes.Filter) and node.node is not None:
-            line, self.program.line = self.program.line, node.lineno
-            self._filter(node, node.node, is_text=True)
-            self.program.line = line
-        else:
-            self.visit(node)
+            self.visit(item)

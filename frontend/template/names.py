@@ -141,4 +141,9 @@ METHODS: dict[str, Signature] = {
     "cycle": _NO,
 }
 METHOD_NUMBERS = {name: index for index, name in enumerate(METHODS)}
+#: What changes a value, on lists and mappings: a call always fails.
+HIDDEN_METHODS = {
+    *("append", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault", "sort"),
+    "update",
+}
 CASED_METHODS = {"upper", "lower", "title", "capitalize", "isdigit"}

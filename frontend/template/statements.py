@@ -72,7 +72,7 @@ class Statements(Expressions):
             if isinstance(part, nodes.TemplateData):
                 self.program.emit("text", c=self.program.string(part.data))
                 continue
-            self.written(part)
+            self.visit(part)
             self.program.line = part.lineno
             self.program.emit("write")
 

@@ -111,7 +111,18 @@ raise_exception("no") ¦ "%d" ¦ cycle ¦ loop ¦ self.x ¦ true and false or tr
 xs | count ¦ rows[0] | list ¦ rows[0].keys() | join(",") ¦ rows | length > 2 ¦ rows[-1]["content"]
 rows[0]["con" ~ "tent"] ¦ rows | first | tojson ¦ rows[n] ¦ rows[1:] | length
 rows[::2] | map(attribute="content") | join ¦ 9223372036854775807 ¦ -9223372036854775807 - 1
-n in (7, 8) ¦ (n, m) == (7, -3) ¦ f is number ¦ t is number
+n in (7, 8) ¦ (n, m) == (7, -3) ¦ f is number ¦ t is number ¦ ("<" | safe) + "<&"
+"'\\"" + ("<" | safe) ¦ ("<b>" | safe) + ("<" | safe) ¦ ("<" | safe)[0] + "<"
+(" <b" | safe | trim) + ">" ¦ ("<b" | safe | upper) + ">" ¦ ("<b" | safe | title) + ">"
+xs | safe ¦ (" <b" | safe).strip() + ">" ¦ ("<b" | safe)[::-1] + ">" ¦ ("<" | safe) * 2 + "<"
+d | safe + "<" ¦ ("<" | safe) == "<" ¦ ("<" | safe) in "a<"
+("<" | safe | replace("<", "&")) + ">" ¦ d | tojson | safe ¦ ["<" | safe] | join("&") + "<"
+("<" | safe | string) + "&" ¦ ("<" | safe) ~ "<" ~ 1 ¦ ("<b" | safe).upper() + "<"
+("<b" | safe | capitalize) + "&" ¦ ("<" | safe) is string ¦ ("<" | safe) | length
+("<" | safe | first) + "<" ¦ ("<" | safe | list)[0] + "<" ¦ ("<" | safe | last) + "<"
+("<" | safe) | tojson ¦ ("<" | safe) and "&" ¦ "<{}>{}".format(n, no) ¦ "{}".format("a", 1)
+"{}{}".format("a") ¦ "a".format() ¦ "{}".format(missing) ¦ ("<" | safe | default("x")) + "<"
+{"<" | safe: 1}["<"] ¦ ("a" | safe).startswith("a") ¦ xs.append(1) or 2
 """.strip()
 
 STATEMENTS = [
@@ -209,12 +220,11 @@ REFUSED = {
     "a\n\n{{ x | batch(2) }}": "batch",
     "{{ x is sameas y }}": "sameas",
     "{{ 'a%s' % 1 }}": "%",
-    "{{ '{}'.format(1) }}": "format",
+    "{{ '{:d}'.format(1) }}": "format",
     "{{ x.__class__ }}": "__class__",
     "{% call m() %}{% endcall %}": "call",
     "{% for x in y recursive %}{{ loop(x) }}{% endfor %}": "recursive",
     "{{ lipsum() }}": "lipsum",
-    "{{ (x | safe) + 'a' }}": "safe",
     "{{ x | escape }}": "escape",
     "{{ f(*x) }}": "`*`",
     "{{ 1 < 2 < 3 }}": "chain",

@@ -53,14 +53,18 @@ bool Machine::TextFilter(Filter filter, const Value& value, const Value* args, V
   switch (filter) {
     case Filter::kTrim:
       if (!args[0].is(Tag::kNone) && !args[0].is(Tag::kString)) return FailType("trim", args[0]);
-      *out = Stripped(text, args[0].is(Tag::kNone) ? nullptr : args, true, true);
+      *out = Stripped(text, args[0].is(Tag::kNone) ? nullptr : args, true, true).SafeAs(text);
       return Pay(1 + text.size / 16);
     case Filter::kUpper:
-      return Cased(text, Method::kUpper, out);
     case Filter::kLower:
-      return Cased(text, Method::kLower, out);
-    case Filter::kCapitalize:
-      return Cased(text, Method::kCapitalize, out);
+    case Filter::kCapitalize: {
+      const Method how = filter == Filter::kUpper   ? Method::kUpper
+                         : filter == Filter::kLower ? Method::kLower
+                                                    : Method::kCapitalize;
+      if (!Cased(text, how, out)) return false;
+      *out = out->SafeAs(text);
+      return true;
+    }
     case Filter::kReplace: {
       Value old, by;
       if (!args[2].is(Tag::kNone) && !args[2].is_integer()) return FailType("replace", args[2]);
@@ -91,6 +95,7 @@ bool Machine::TextFilter(Filter filter, const Value& value, const Value* args, V
     }
     default:
       *out = text;
+      out->is_safe |= filter == Filter::kSafe;
       return true;
   }
 }
@@ -127,12 +132,14 @@ bool Machine::ListFilter(Filter filter, const Value& value, const Value* args, u
       return true;
     case Filter::kLast:
     case Filter::kReverse: {
+      if (value.is_safe && filter == Filter::kReverse) return FailSafe();
       const bool is_generator = value.is(Tag::kList) && value.list->kind == ListKind::kGenerator;
       if (filter == Filter::kLast && is_generator) return FailType("the last item", value);
       if (!Items(value, &items)) return false;
       *out = Value::Undefined("the last item", 13);
       if (filter == Filter::kLast) {
         if (items->size) *out = items->items[items->size - 1];
+        out->is_safe |= value.is_safe;
         return true;
       }
       List* list = NewList(items->size, is_generator ? ListKind::kList : ListKind::kGenerator);
@@ -183,6 +190,7 @@ bool Machine::ListFilter(Filter filter, const Value& value, const Value* args, u
 
 bool Machine::Indent(const Value& value, const Value* args, Value* out) {
   if (!value.is(Tag::kString)) return FailType("an indent", value);
+  if (value.is_safe) return FailSafe();
   Value width = args[0], lines;
   if (!width.is(Tag::kString)) {
     if (!width.is_integer()) return FailType("an indent", width);

@@ -181,6 +181,7 @@ class Machine {
   bool Fail(Code code, const char* format, ...) __attribute__((format(printf, 3, 4)));
   bool FailType(const char* what, const Value& value);
   bool FailUndefined(const Value& value);
+  bool FailSafe() { return Fail(Code::kUnsupported, "a use of safe text that is not supported"); }
   static const char* Name(const Value& value);
 
   bool Push(const Value& value) {
@@ -233,6 +234,8 @@ class Builder {
   void Add(const char* text) { Add(text, std::strlen(text)); }
   void Add(char c) { Add(&c, 1); }
   void Add(const Value& string) { Add(string.text, string.size); }
+  // As markupsafe writes it for HTML, unless it is safe.
+  void AddEscaped(const Value& string);
   // Starts with a string that may already lie at the end of the arena: then it grows in place.
   void Start(const Value& string) {
     if (string.size && string.text + string.size == begin_) {

@@ -13,7 +13,17 @@ bool Machine::CallMethod(uint32_t index, uint32_t name, uint32_t count) {
     if (count == 0) return Fail(Code::kInvalidArgument, "no items for cycling given");
     made = top[1 + (top->loop->next + count - 1) % count];
   } else if (top->is(Tag::kString) && method < Method::kItems) {
+    // What stays a string stays safe; the others are rare.
+    const bool is_kept = method < Method::kSplit || method == Method::kUpper ||
+                         method == Method::kLower || method == Method::kTitle ||
+                         method == Method::kCapitalize;
+    const bool is_made = method == Method::kReplace || method == Method::kJoin ||
+                         method == Method::kSplit || method == Method::kRSplit ||
+                         method == Method::kSplitLines || method == Method::kRemovePrefix ||
+                         method == Method::kRemoveSuffix;
+    if (top->is_safe && is_made) return FailSafe();
     if (!StringMethod(method, *top, top + 1, &made)) return false;
+    if (is_kept) made = made.SafeAs(*top);
   } else if (top->is(Tag::kDict) && method >= Method::kItems && method != Method::kCycle) {
     if (!DictMethod(method, *top, top + 1, &made)) return false;
   } else {

@@ -166,9 +166,17 @@ bool Machine::Compare(Comparison how, const Value& a, const Value& b, bool* out)
 bool Machine::Join2(const Value& a, const Value& b, Value* out) {
   if (a.is(Tag::kString)) {
     Builder text(this);
-    text.Start(a);
-    text.Add(b);
-    return text.Finish(out);
+    const bool is_safe = a.is_safe || b.is_safe;
+    if (is_safe) {
+      text.AddEscaped(a);
+      text.AddEscaped(b);
+    } else {
+      text.Start(a);
+      text.Add(b);
+    }
+    if (!text.Finish(out)) return false;
+    out->is_safe = is_safe;
+    return true;
   }
   List* list = NewList(a.list->size + b.list->size, a.list->kind);
   if (!list) return false;
@@ -186,7 +194,9 @@ bool Machine::Repeat(const Value& a, int64_t times, Value* out) {
   if (a.is(Tag::kString)) {
     Builder text(this);
     for (int64_t i = 0; a.size && i < times && !text.is_full(); ++i) text.Add(a);
-    return text.Finish(out);
+    if (!text.Finish(out)) return false;
+    *out = out->SafeAs(a);
+    return true;
   }
   List* list = NewList(0, a.list->kind);
   if (!list) return false;

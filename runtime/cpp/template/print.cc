@@ -24,6 +24,20 @@ void AddEscape(const char* format, uint32_t code, Builder* out) {
 
 }  // namespace
 
+void Builder::AddEscaped(const Value& string) {
+  static const char kSigns[] = "&<>'\"";
+  static const char* const kNames[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+  if (string.is_safe) return Add(string);
+  for (uint32_t i = 0; i < string.size && !is_full(); ++i) {
+    const char* found = string.text[i] ? std::strchr(kSigns, string.text[i]) : nullptr;
+    if (found) {
+      Add(kNames[found - kSigns]);
+    } else {
+      Add(string.text[i]);
+    }
+  }
+}
+
 bool Machine::Text(const Value& value, Value* out) {
   if (value.is(Tag::kString)) {
     *out = value;
@@ -102,6 +116,7 @@ bool Machine::Repr(const Value& value, Builder* out, uint32_t depth) {
 }
 
 bool Machine::ReprText(const Value& text, Builder* out) {
+  if (text.is_safe) return FailSafe();
   const bool has_single = text.size && std::memchr(text.text, '\'', text.size);
   const bool has_double = text.size && std::memchr(text.text, '"', text.size);
   const char quote = has_single && !has_double ? '"' : '\'';

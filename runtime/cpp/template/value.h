@@ -35,7 +35,8 @@ struct Loop;
 // Strings are UTF-8 and lie in the arena, the file, or the caller's memory.
 struct Value {
   Tag tag = Tag::kMissing;
-  uint32_t size = 0;  // bytes of a string, or of the name of what is undefined
+  bool is_safe = false;  // a string behind the filter `safe`: what is added to it is escaped
+  uint32_t size = 0;     // bytes of a string, or of the name of what is undefined
   union {
     const char* text;
     int64_t integer;
@@ -71,6 +72,13 @@ struct Value {
   }
   static Value Undefined(const char* name, size_t size) {
     return String(name, size, Tag::kUndefined);
+  }
+
+  // The same text, safe if another one is.
+  Value SafeAs(const Value& other) const {
+    Value v = *this;
+    v.is_safe = other.is_safe;
+    return v;
   }
 
   bool is(Tag t) const { return tag == t; }

@@ -268,7 +268,8 @@ bool Machine::Item(const Value& object, const Value& key, Value* out) {
       const char* end = object.text + object.size;
       *out = Value::String(p, text::Decode(reinterpret_cast<const uint8_t*>(p),
                                            reinterpret_cast<const uint8_t*>(end))
-                                  .bytes);
+                                  .bytes)
+                 .SafeAs(object);
     }
     return Pay(1 + object.size / 16);
   }
@@ -322,7 +323,7 @@ bool Machine::Slice(const Value& object, const Value* bounds, Value* out) {
   if (is_text && step == 1) {
     const char* from = Place(object, static_cast<size_t>(begin));
     const char* to = end > begin ? Place(object, static_cast<size_t>(end)) : from;
-    *out = Value::String(from, static_cast<size_t>(to - from));
+    *out = Value::String(from, static_cast<size_t>(to - from)).SafeAs(object);
     return true;
   }
   List* all = object.list;
@@ -333,7 +334,9 @@ bool Machine::Slice(const Value& object, const Value* bounds, Value* out) {
     if (!Append(list, all->items[at])) return false;
   }
   *out = Of(list);
-  return !is_text || Join(Value::String("", 0), *out, true, out);
+  if (is_text && !Join(Value::String("", 0), *out, true, out)) return false;
+  *out = out->SafeAs(object);
+  return true;
 }
 
 }  // namespace smelt::chat
