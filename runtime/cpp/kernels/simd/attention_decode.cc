@@ -73,6 +73,8 @@ void DotRows(const float* query, int64_t dim, const Run& run, float* scores,
   const Element* keys = static_cast<const Element*>(run.data);
   int64_t j = 0;
   for (; j + kKeys <= run.count; j += kKeys) {
+    PrefetchWeights(reinterpret_cast<const uint8_t*>(keys + j * run.stride),
+                    kKeys * dim * static_cast<int64_t>(sizeof(Element)));
     DotTile<Loader, kRows, kKeys>(query, dim, keys + j * run.stride, run.stride, scores + j,
                                   scores_stride);
   }
@@ -112,6 +114,8 @@ void AddTile(const float* p, int64_t p_stride, const Run& run, int64_t channel, 
     for (int v = 0; v < kVecs; ++v) sum[r][v] = Load(out + r * out_stride + 16 * v);
   }
   for (int64_t j = 0; j < run.count; ++j, values += run.stride) {
+    PrefetchWeights(reinterpret_cast<const uint8_t*>(values),
+                    16 * kVecs * static_cast<int64_t>(sizeof *values));
     Vf value[kVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) value[v] = Loader::At(values + 16 * v);
