@@ -43,8 +43,9 @@ class _Beam:
 
     def grown(self, token: int, total: np.float32, scored: TokenScore | None) -> _Beam:
         """This beam and one more token."""
-        row = Row(self.row.index, [*self.row.tokens, token], self.row.new + 1, self.row.source)
-        return _Beam(row, total, self.scores if scored is None else [*self.scores, scored])
+        return _Beam(
+            self.row.grown(token), total, self.scores if scored is None else [*self.scores, scored]
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _Search:
         self._options = options
         self._count = options.num_beams
         first = [np.float32(0.0), *[NEVER] * (self._count - 1)]
-        self.beams = [_Beam(Row(row.index, list(row.tokens), 0, row.source), t) for t in first]
+        self.beams = [_Beam(row, t) for t in first]
         self.results = [_Result(NEVER, None, ended=False)] * self._count
         self._open = True
         self.ended = False

@@ -44,6 +44,18 @@ REFUSALS: tuple[Refusal, ...] = (
         "one of the two",
     ),
     Refusal(
+        lambda o: o.pattern is not None and o.json_schema is not None,
+        "`pattern` and `json_schema` are both given",
+        "one of the two",
+        SmeltError,
+    ),
+    Refusal(
+        lambda o: bool(o.pattern is not None or o.json_schema) and not o.eos,
+        "a `pattern` or `json_schema` needs an end token, `eos` has none",
+        "eos=...",
+        SmeltError,
+    ),
+    Refusal(
         lambda o: 1 < o.num_beams < o.num_return_sequences,
         "`num_return_sequences` is {num_return_sequences}, `num_beams` is {num_beams}",
         "as many beams as results",

@@ -72,14 +72,13 @@ class Draft:
             return []
         self._go_back(row.tokens)
         feed = DecoderFeed(self._engine, [row.tokens], pad=0)
-        guess = Row(row.index, list(row.tokens), row.new, row.source)
+        guess = row
         logits = feed.prefill()
         while True:
             token = choose(logits[0], guess, self._options)
             if self._vocab is not None and token >= self._vocab:
                 break
-            guess.tokens.append(token)
-            guess.new += 1
+            guess = guess.grown(token)
             if token in self._options.eos or len(guess.tokens) - len(row.tokens) == most:
                 break
             logits = feed.step([token])

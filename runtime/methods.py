@@ -9,10 +9,12 @@ from typing import Any
 from smelt.errors import SmeltError
 from smelt.runtime.beams import search_rows
 from smelt.runtime.combinations import check_call
+from smelt.runtime.constraint import Constraint, constraint_of
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import DecoderFeed
 from smelt.runtime.generate import Completion, Finish, Piece, generate_rows
 from smelt.runtime.lookup import Draft, PromptLookup, Proposer, check_draft, check_rewinds
+from smelt.runtime.manifest import Manifest
 from smelt.runtime.metrics import Metrics, Stopwatch
 from smelt.runtime.prompts import Batch
 from smelt.runtime.settings import Options
@@ -22,10 +24,11 @@ from smelt.runtime.text import Text
 
 @dataclass(frozen=True)
 class Company:
-    """What a call brings besides options: a draft, and the prompt to be guided away from."""
+    """What a call brings besides options: a draft, a prompt to be guided away from, a pattern."""
 
     draft: Engine | None = None
     negative: tuple[int, ...] = ()
+    constraint: Constraint | None = None
 
 
 def read_company(
@@ -45,20 +48,28 @@ def read_company(
         check_draft(engine.manifest, draft.manifest)
     if options.prompt_lookup_num_tokens is not None:
         check_rewinds(engine.manifest, "`prompt_lookup_num_tokens`")
-    if negative is None:
-        return Company(draft)
+    pattern = options.json_schema if options.pattern is None else options.pattern
+    if pattern is not None and text is None:
+        raise SmeltError("a pattern needs a tokenizer, the artifact has none")
+    constraint = None if pattern is None or text is None else constraint_of(pattern, text)
+    ids = () if negative is None else _negative(engine.manifest, text, negative)
+    return Company(draft, ids, constraint)
+
+
+def _negative(
+    manifest: Manifest, text: Text | None, negative: str | Sequence[int]
+) -> tuple[int, ...]:
     if isinstance(negative, str):
         if text is None:
             raise SmeltError("the artifact has no tokenizer", hint="give `negative` as ids")
         negative = text.encode(negative)
     ids = tuple(int(token) for token in negative)
-    vocab = engine.manifest.vocab_size
+    vocab, context = manifest.vocab_size, manifest.context
     if not ids or not all(0 <= token < (vocab or token + 1) for token in ids):
         raise SmeltError(f"`negative` is {list(ids)}, wants tokens of a vocabulary of {vocab}")
-    context = engine.manifest.context
     if context is not None and len(ids) >= context:
         raise SmeltError(f"`negative` has {len(ids)} tokens, the context is {context}")
-    return Company(draft, ids)
+    return ids
 
 
 def generate_batch(
@@ -74,6 +85,8 @@ def generate_batch(
     limit: Finish,
 ) -> Iterator[Piece]:
     """Generate one batch to its end, whichever way the options ask for."""
+    for row in batch.rows:
+        row.constraint = company.constraint
     feed = batch.feed(engine, options, company.negative)
     proposer: Proposer | None = None
     if options.prompt_lookup_num_tokens is not None:

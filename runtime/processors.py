@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smelt.errors import SmeltError
+from smelt.runtime.constraint import Constraint
 from smelt.runtime.settings import Options
 from smelt.runtime.watermark import green
 
@@ -30,6 +31,11 @@ class Row:
     new: int = 0
     source: tuple[int, ...] | None = None
     """What the encoder read; none for a decoder alone, whose source is its prompt."""
+    constraint: Constraint | None = None
+
+    def grown(self, token: int) -> Row:
+        """A copy of this row with one more new token."""
+        return replace(self, tokens=[*self.tokens, token], new=self.new + 1)
 
     @property
     def prompt(self) -> list[int]:
@@ -129,6 +135,17 @@ def _forbid_end(logits: F32, row: Row, options: Options) -> None:
     logits[list(options.eos)] = -np.inf
 
 
+def _constrain(logits: F32, row: Row, options: Options) -> None:
+    if row.constraint is None:
+        return
+    allowed, may_end = row.constraint.allowed(row.tokens[len(row.tokens) - row.new :])
+    ends = list(options.eos)
+    kept = logits[ends]
+    logits[: allowed.size][~allowed[: logits.size]] = -np.inf
+    logits[allowed.size :] = -np.inf
+    logits[ends] = kept if may_end else -np.inf
+
+
 def _forced_bos(logits: F32, row: Row, options: Options) -> None:
     _only(logits, [] if options.forced_bos is None else [options.forced_bos])
 
@@ -186,6 +203,7 @@ PROCESSORS: tuple[tuple[Wanted, Processor], ...] = (
     (lambda o, r: bool(o.bad_words_ids), _bad_words),
     (lambda o, r: bool(o.eos) and len(r.tokens) < o.min_length, _forbid_end),
     (lambda o, r: bool(o.eos) and r.new < o.min_new_tokens, _forbid_end),
+    (lambda o, r: r.constraint is not None, _constrain),
     (lambda o, r: o.forced_bos is not None and len(r.tokens) == 1, _forced_bos),
     (lambda o, r: bool(o.forced_eos) and r.new == o.max_new_tokens - 1, _forced_eos),
     (_decays, _decay),

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from smelt.errors import SmeltError, UnsupportedError
+from smelt.runtime.json_schema import schema_pattern
 
 Read = Callable[[str, Any], Any]
 Kind = Literal["plain", "sampler", "beams", "guesses"]
@@ -111,6 +112,12 @@ def _stops(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(stops, (list, tuple)) or any(not isinstance(s, str) or not s for s in stops):
         raise SmeltError(f"`{name}` wants strings that are not empty")
     return tuple(stops)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise SmeltError(f"`{name}` is {value!r}, wants a string")
+    return value
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,10 @@ class Options:
     bad_words_ids: tuple[tuple[int, ...], ...] = _option((), _sequences)
     forced_bos: int | None = _option(None, _id, "forced_bos_token_id", call=False)
     forced_eos: tuple[int, ...] = _option((), _ids, "forced_eos_token_id", call=False)
+    pattern: str | None = _option(None, _text, None)
+    """A regular expression that the whole new text matches; see ``regex``."""
+    json_schema: str | None = _option(None, lambda _, value: schema_pattern(value), None)
+    """A schema whose values the new text writes, kept as their pattern."""
     exponential_decay_length_penalty: tuple[int, float] | None = _option(None, _decay)
     """New tokens after which, and the factor by which, the end becomes likelier."""
     suppress: tuple[int, ...] = _option((), _ids, "suppress_tokens", call=False)
