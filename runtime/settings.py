@@ -42,6 +42,7 @@ def _number(low: float, high: float, *, whole: bool = False, above: bool = False
 
 _COUNT = _number(0, 2**31, whole=True)
 _POSITIVE = _number(1, 2**31, whole=True)
+_FEW = _number(1, 4096, whole=True)  # rows and guesses take memory before anything is known of them
 _FACTOR = _number(0.0, 1e6, above=True)
 _SHARE = _number(0.0, 1.0, above=True)
 _CUTOFF = _number(0.0, 1.0)
@@ -69,7 +70,8 @@ def _ids(name: str, value: Any) -> tuple[int, ...]:
 
 
 def _id(name: str, value: Any) -> int:
-    return _ids(name, value)[0]
+    check_number(name, value, 0, 2**31, whole=True)
+    return int(value)
 
 
 def _sequences(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
@@ -193,18 +195,18 @@ class Options:
     seed: int = _option(0, _number(0, 2**64 - 1, whole=True), None)
     logprobs: int | None = _option(None, _number(0, 1000, whole=True), None)
     """Give each token's log-probability, and those of so many of the likeliest."""
-    num_return_sequences: int = _option(1, _POSITIVE)
+    num_return_sequences: int = _option(1, _FEW)
     """Results for each prompt: so many draws, or so many of the best beams."""
     # ---- beams
-    num_beams: int = _option(1, _POSITIVE)
-    length_penalty: float = _option(1.0, _PENALTY, kind="beams")
+    num_beams: int = _option(1, _FEW)
+    length_penalty: float = _option(1.0, _number(-6.0, 6.0), kind="beams")
     early_stopping: bool | str = _option(False, _early, kind="beams")
     """True, false or "never"; see ``beams``."""
     # ---- guesses
-    prompt_lookup_num_tokens: int | None = _option(None, _POSITIVE)
+    prompt_lookup_num_tokens: int | None = _option(None, _FEW)
     """Guess so many tokens by what followed the last ones before."""
-    max_matching_ngram_size: int = _option(2, _POSITIVE, None, kind="guesses")
-    num_assistant_tokens: int = _option(5, _POSITIVE, None, kind="guesses")
+    max_matching_ngram_size: int = _option(2, _FEW, None, kind="guesses")
+    num_assistant_tokens: int = _option(5, _FEW, None, kind="guesses")
     """Guesses of a draft before the model checks them."""
     # ---- samplers
     temperature: float = _option(0.0, _number(0.0, 1e6), kind="sampler")

@@ -139,6 +139,7 @@ def _generation(m: Manifest) -> str:
             parts.append(f"{name} {getattr(g, name)}")
     if g.repetition_penalty != 1.0:
         parts.append(f"repetition penalty {g.repetition_penalty}")
+    parts += [f"{name} {value}" for name, value in g.settings.items()]
     if g.unsupported:
         parts.append(f"lacks {', '.join(g.unsupported)}")
     return ", ".join(parts)

@@ -299,6 +299,25 @@ def test_bad_options_are_refused(given: dict[str, Any], message: str) -> None:
             generation_defaults(given, {})
 
 
+JUNK: list[Any] = [
+    {}, [], "", "x", True, -1, 0, 1, 2, 0.5, 1e9, float("inf"), 10**30, [[]], [1], [[1]], ["x"],
+    [[1, 2], [3]], {"a": 1}, [[[1], 2.0]], [[[1], None]], [2, 3.0], [2**40], {"bias": "x"}, [[0.5]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_junk_in_an_artifact_is_an_error_and_no_crash(name: str) -> None:
+    key = SETTINGS[name].own or name
+    for value in JUNK:
+        try:
+            defaults = GenerationDefaults(do_sample=True, settings={key: value})
+            options = resolve(defaults, max_new_tokens=3, eos=(3,))
+            Session(ToyDecoder()).generate(ids=[5, 6], **{name: value, "max_new_tokens": 3})
+        except SmeltError:
+            continue
+        assert options == resolve(defaults, max_new_tokens=3, eos=(3,), seed=options.seed)
+
+
 def test_what_an_engine_or_model_cannot_give_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="SynthID"):
         resolve(generation_defaults({"watermarking_config": {"ngram_len": 5, "keys": [1]}}, {}))
