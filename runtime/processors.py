@@ -159,8 +159,8 @@ def _decay(logits: F32, row: Row, options: Options) -> None:
     ids = list(dict.fromkeys(options.eos))
     values = logits[ids]
     with np.errstate(invalid="ignore", over="ignore"):
-        power = np.float64(factor) ** (row.new - start) - 1
-        more = np.abs(values) * np.float32(min(power, np.finfo(np.float32).max))
+        power = float(np.float64(factor) ** (row.new - start)) - 1
+        more = np.abs(values) * np.float32(min(power, float(np.finfo(np.float32).max)))
     logits[ids] = values + np.where(np.isfinite(values), more, np.float32(0))
 
 
