@@ -49,6 +49,13 @@ _CUTOFF = _number(0.0, 1.0)
 _PENALTY = _number(-1e6, 1e6)
 
 
+def _temperature(name: str, value: Any) -> Any:
+    check_number(name, value, 0.0, 1e6)
+    if 0 < value < 1e-6:
+        raise SmeltError(f"`{name}` is {value}, wants 0 (greedy) or at least 1e-6")
+    return value
+
+
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise SmeltError(f"`{name}` is {value!r}, wants true or false")
@@ -209,7 +216,7 @@ class Options:
     num_assistant_tokens: int = _option(5, _FEW, None, kind="guesses")
     """Guesses of a draft before the model checks them."""
     # ---- samplers
-    temperature: float = _option(0.0, _number(0.0, 1e6), kind="sampler")
+    temperature: float = _option(0.0, _temperature, kind="sampler")
     """0 is greedy."""
     top_h: float | None = _option(None, _SHARE, kind="sampler")
     top_k: int = _option(0, _COUNT, kind="sampler")

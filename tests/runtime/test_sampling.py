@@ -202,6 +202,7 @@ def test_settings_that_smelt_lacks_are_refused_until_left_out() -> None:
     ("given", "message"),
     [
         ({"temperature": -1}, "`temperature` is -1"),
+        ({"temperature": 1e-9}, "wants 0 \\(greedy\\) or at least 1e-6"),
         ({"temperature": float("nan")}, "`temperature` is nan"),
         ({"top_p": 0}, "`top_p` is 0"),
         ({"top_p": 1.5}, "`top_p` is 1.5"),
