@@ -53,7 +53,7 @@ def main() -> None:
     parts, every = [], []
     most = {}
     for title, engines, jobs in CHAPTERS:
-        chosen = [e for e in engines if any(word in e.name for word in args.only or [""])]
+        chosen = [e for e in engines if any(word in e.name for word in args.only)]
         ready, missing = _ready(chosen, preparer)
         if args.prepare_only or not chosen:
             continue
@@ -78,18 +78,21 @@ def main() -> None:
         if engines is DECODERS:
             config = json.loads(Path(sources["smollm2"], "config.json").read_text(encoding="utf-8"))
             parts.append(limits.chapter(tracks, most, jobs, config))
+    pages: dict[str, str] = {}
+    if parts:
+        pages["peers"] = "\n\n".join([_preface(every, command.strip(), args.repeat), *parts])
     if args.quality_windows and not args.prepare_only:
         # Late, because it needs torch: the driver stays small while it measures.
         from benchmarks import quality
 
-        parts.append(quality.chapter(preparer, quality.text_of(ROOT), args.quality_windows, _say))
-    if not parts:
-        return
-    text = "\n\n".join([_preface(every, command.strip(), args.repeat), *parts])
-    print(text)
-    if args.write:
-        page = args.write.read_text(encoding="utf-8")
-        args.write.write_text(replace_between(page, "peers", text), encoding="utf-8")
+        pages["quality"] = quality.chapter(
+            preparer, quality.text_of(ROOT), args.quality_windows, _say
+        )
+    for name, text in pages.items():
+        print(text)
+        if args.write:
+            page = args.write.read_text(encoding="utf-8")
+            args.write.write_text(replace_between(page, name, text), encoding="utf-8")
 
 
 def _ready(
@@ -122,7 +125,12 @@ def _preface(tracks: Sequence[Track], command: str, repeat: int) -> str:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", help="engines whose names contain one of these")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=[""],
+        help="engines whose names contain one of these; none: no speeds",
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeat", type=int, default=5, help="rounds that count")
     parser.add_argument("--quiet-cores", type=float, default=0.1, help="others may use so much")

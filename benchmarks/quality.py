@@ -43,7 +43,9 @@ def chapter(preparer: Preparer, text: str, windows: int, say: Callable[[str], No
     wanted = [_logits(reference, part) for part in parts]
     base = compare(wanted, wanted, parts).perplexity
     rows = []
-    for engine in DECODERS:
+    # Two builds of an engine have one file.
+    files = {engine.artifact: engine for engine in reversed(DECODERS)}
+    for engine in reversed(files.values()):
         source = engine.name.startswith("llama.cpp")
         if not (source or engine.ours):
             continue

@@ -67,7 +67,8 @@ def test_a_page_keeps_what_stands_around_the_tables() -> None:
 
 def test_the_page_in_the_repository_has_its_markers() -> None:
     page = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-    assert replace_between(page.read_text(encoding="utf-8"), "peers", "new")
+    for name in ("peers", "quality"):
+        assert replace_between(page.read_text(encoding="utf-8"), name, "new")
 
 
 def test_ticks_count_stolen_time_and_not_waiting() -> None:
