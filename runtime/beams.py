@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from smelt.errors import SmeltError
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import Feed
 from smelt.runtime.generate import Completion, Finish, Piece, Progress
@@ -60,8 +61,9 @@ class _Result:
 class _Search:
     """The beams and results of one prompt."""
 
-    def __init__(self, row: Row, options: Options) -> None:
+    def __init__(self, row: Row, options: Options, text: Text | None) -> None:
         self._options = options
+        self._text = text
         self._count = options.num_beams
         first = [np.float32(0.0), *[NEVER] * (self._count - 1)]
         self.beams = [_Beam(row, t) for t in first]
@@ -88,7 +90,7 @@ class _Search:
             grown.append(self.beams[parent].grown(token, total, scored))
         new = grown[0].row.new
         full = late or new >= options.max_new_tokens
-        ends = np.array([full or beam.row.tokens[-1] in options.eos for beam in grown])
+        ends = np.array([full or self._ends(beam.row) for beam in grown])
         reached = np.array([beam.total for beam in grown])
         self._keep_results(grown, reached, ends, new)
         left = reached + ends.astype(np.float32) * NEVER
@@ -96,6 +98,14 @@ class _Search:
         self.beams = [_Beam(grown[i].row, left[i], grown[i].scores) for i in chosen]
         self._decide(new, every=bool(ends.all()))
         return [int(parents[i]) for i in chosen]
+
+    def _ends(self, row: Row) -> bool:
+        if row.tokens[-1] in self._options.eos:
+            return True
+        if self._text is None or not self._options.stop:
+            return False
+        said = self._text.decode(row.tokens[len(row.tokens) - row.new :])
+        return any(stop in said for stop in self._options.stop)
 
     def _shape(self, logprobs: F32, row: Row) -> F32:
         options = self._options
@@ -166,7 +176,9 @@ def search_rows(
 
     ``feed`` has ``num_beams`` rows for each of ``rows``, ``done`` as many as come back.
     """
-    searches = [_Search(row, options) for row in rows]
+    if text is None and options.stop:
+        raise SmeltError("stop strings need a tokenizer, the artifact has none")
+    searches = [_Search(row, options, text) for row in rows]
     count = options.num_beams
     watch.lap()
     logits = feed.prefill()
@@ -213,7 +225,7 @@ def _pieces(
     done.score = float(result.score)
     metrics.new_tokens += len(tokens)
     metrics.first_tokens += 1
-    progress = Progress(Row(index, list(prompt.tokens)), done, text, ())
+    progress = Progress(Row(index, list(prompt.tokens)), done, text, options.stop)
     scores: Sequence[TokenScore | None] = result.beam.scores or [None] * len(tokens)
     for at, (token, scored) in enumerate(zip(tokens, scores, strict=True)):
         yield progress.take(token, options, limit, late=at == len(tokens) - 1, score=scored)

@@ -22,11 +22,6 @@ class Refusal:
 
 REFUSALS: tuple[Refusal, ...] = (
     Refusal(
-        lambda o: o.num_beams > 1 and bool(o.stop),
-        "`stop` is {stop!r}, and beams do not watch for text (`num_beams` is {num_beams})",
-        "num_beams=1, or end at a token: eos",
-    ),
-    Refusal(
         lambda o: o.num_beams > 1 and o.prompt_lookup_num_tokens is not None,
         "`prompt_lookup_num_tokens` is {prompt_lookup_num_tokens}, `num_beams` is {num_beams}: "
         "guesses are checked one row at a time",

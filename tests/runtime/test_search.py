@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
 from smelt.errors import SmeltError, UnsupportedError
 from smelt.runtime.options import generation_defaults, resolve
 from smelt.runtime.scores import log_softmax
 from smelt.runtime.session import Session
+from smelt.runtime.text import Text
 from tests.runtime.toys import VOCAB, ToyDecoder, ToyTranslator, manifest
 
 FEW = [5, 9, 17]
@@ -113,6 +115,22 @@ def test_encoders_beams_time_and_context() -> None:
     assert (len(cut.ids), cut.finish) == (4, "context")
 
 
+def test_beams_end_at_stop_strings_as_at_tokens() -> None:
+    tokenizer = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w0"))
+    session = Session(ToyDecoder(manifest(generation={})), Text(tokenizer, {}))
+    given: dict[str, Any] = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 8}
+    finishes = set()
+    for stop in range(7, VOCAB, 7):  # from 7 on, no name begins another
+        tokens = session.generate(ids=[[4], [5, 6]], eos=stop, **given).wait()
+        texts = session.generate(ids=[[4], [5, 6]], stop=f"w{stop}", **given).wait()
+        assert [c.ids for c in texts.completions] == [c.ids for c in tokens.completions]
+        for mine, other in zip(texts.completions, tokens.completions, strict=True):
+            assert mine.finish == {"eos": "stop", "length": "length"}[other.finish or ""]
+            assert f"w{stop}" not in mine.text.split()
+            finishes.add(mine.finish)
+    assert finishes == {"stop", "length"}
+
+
 def test_a_models_own_beams_are_searched() -> None:
     own = {"num_beams": 3, "length_penalty": 0.3, "early_stopping": True, "num_return_sequences": 2}
     defaults = generation_defaults(own, {})
@@ -127,7 +145,7 @@ def test_a_models_own_beams_are_searched() -> None:
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"num_beams": 2, "stop": "x"}, UnsupportedError, "beams do not watch for text"),
+        ({"num_beams": 2, "stop": "x"}, SmeltError, "stop strings need a tokenizer"),
         ({"num_beams": 2, "num_return_sequences": 3}, SmeltError, "`num_beams` is 2"),
         ({"num_return_sequences": 3}, SmeltError, "greedy gives the same"),
         ({"length_penalty": 2.0}, SmeltError, "`length_penalty` is 2.0, and there is one beam"),
@@ -142,7 +160,7 @@ def test_what_cannot_go_together_is_refused(
     given: dict[str, Any], error: type[SmeltError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        Session(ToyDecoder()).generate(ids=[2], **given)
+        Session(ToyDecoder()).generate(ids=[2], **given).wait()
 
 
 def test_more_beams_than_an_artifact_has_rows_are_refused() -> None:
