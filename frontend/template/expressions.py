@@ -149,9 +149,19 @@ class Expressions:
         left = getattr(node.left, "value", None)
         if isinstance(node, nodes.Mod) and isinstance(left, str):
             self.refuse(node, "formatting with `%`")
+        if isinstance(node, nodes.Pow) and self._is_negative(node.left):
+            # jinja2 writes the constant without its brackets: -2 ** x is then -(2 ** x).
+            self.refuse(node, "a power of a negative constant")
         self.visit(node.left)
         self.visit(node.right)
         self.program.emit("binary", BINARY.index(type(node).__name__))
+
+    def _is_negative(self, node: nodes.Expr) -> bool:
+        try:
+            value = node.as_const()
+        except nodes.Impossible:
+            return False
+        return isinstance(value, int | float) and value < 0
 
     visit_Add = visit_Sub = visit_Mul = visit_Div = _binary
     visit_FloorDiv = visit_Mod = visit_Pow = _binary

@@ -122,7 +122,11 @@ d | safe + "<" ¦ ("<" | safe) == "<" ¦ ("<" | safe) in "a<"
 ("<" | safe | first) + "<" ¦ ("<" | safe | list)[0] + "<" ¦ ("<" | safe | last) + "<"
 ("<" | safe) | tojson ¦ ("<" | safe) and "&" ¦ "<{}>{}".format(n, no) ¦ "{}".format("a", 1)
 "{}{}".format("a") ¦ "a".format() ¦ "{}".format(missing) ¦ ("<" | safe | default("x")) + "<"
-{"<" | safe: 1}["<"] ¦ ("a" | safe).startswith("a") ¦ xs.append(1) or 2
+{"<" | safe: 1}["<"] ¦ ("a" | safe).startswith("a") ¦ xs.append(1) or 2 ¦ xs.count(1)
+(1, 1).count(1) ¦ d.items() | unique | list ¦ rows | map(attribute=none) | list | length
+(1, [2]) in d ¦ d[(1, [2])] ¦ d[(1, 2)] ¦ {(1, 2): 3}[(1, 2)] ¦ {[]: 1} ¦ d.get([])
+d.get((1, 2)) ¦ [none, none] | sort ¦ rows | sort(attribute="zz") | length
+rows | sort(attribute="deep") | length ¦ [{}, {}] | sort
 """.strip()
 
 STATEMENTS = [
@@ -227,6 +231,7 @@ REFUSED = {
     "{{ lipsum() }}": "lipsum",
     "{{ x | escape }}": "escape",
     "{{ f(*x) }}": "`*`",
+    "{{ -2 ** x }}": "power",
     "{{ 1 < 2 < 3 }}": "chain",
     "{{ 10000000000000000000 }}": "64 bits",
     "{% macro m() %}{{ varargs }}{% endmacro %}": "varargs",

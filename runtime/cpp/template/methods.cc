@@ -24,6 +24,14 @@ bool Machine::CallMethod(uint32_t index, uint32_t name, uint32_t count) {
     if (top->is_safe && is_made) return FailSafe();
     if (!StringMethod(method, *top, top + 1, &made)) return false;
     if (is_kept) made = made.SafeAs(*top);
+  } else if (top->is(Tag::kList) && method == Method::kCount && top->list->kind < ListKind::kView) {
+    int64_t found = 0;
+    for (uint32_t i = 0; i < top->list->size; ++i) {
+      bool same;
+      if (!Equal(top->list->items[i], top[1], &same)) return false;
+      found += same;
+    }
+    made = Value::Int(found);
   } else if (top->is(Tag::kDict) && method >= Method::kItems && method != Method::kCycle) {
     if (!DictMethod(method, *top, top + 1, &made)) return false;
   } else {
@@ -39,8 +47,7 @@ bool Machine::DictMethod(Method method, const Value& self, const Value* args, Va
   const Dict& dict = *self.dict;
   if (method == Method::kItems) return Pairs(dict, ListKind::kView, out);
   if (method == Method::kGet) {
-    if (args[0].is(Tag::kDict) || (args[0].is(Tag::kList) && args[0].list->kind == ListKind::kList))
-      return FailType("a key", args[0]);
+    if (CannotBeHashed(args[0])) return FailType("a key", args[0]);
     Value* found;
     if (!Find(dict, args[0], &found)) return false;
     *out = found ? *found : args[1];

@@ -122,8 +122,7 @@ bool Machine::Contains(const Value& all, const Value& one, bool* out) {
     return Pay(1 + all.size / 16);
   }
   if (all.is(Tag::kDict)) {
-    if (one.is(Tag::kDict) || (one.is(Tag::kList) && one.list->kind == ListKind::kList))
-      return FailType("looking for a key", one);
+    if (CannotBeHashed(one)) return FailType("looking for a key", one);
     Value* found;
     if (!Find(*all.dict, one, &found)) return false;
     *out = found != nullptr;

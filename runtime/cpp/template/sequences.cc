@@ -87,7 +87,10 @@ bool Machine::Sort(const Value& value, const Value& reverse, const Value& cased,
       for (uint32_t left = begin, right = middle, at = begin; at < end; ++at) {
         int order = -1;
         if (left < middle && right < end) {
-          if (!Order(keys[from[left]], keys[from[right]], &order)) return false;
+          const Value &one = keys[from[left]], &other = keys[from[right]];
+          bool same;  // then it does not matter whether they have an order
+          if (!Equal(one, other, &same) || (!same && !Order(one, other, &order))) return false;
+          if (same) order = 0;
           if (down) order = -order;
         } else if (left == middle) {
           order = 1;
@@ -126,8 +129,7 @@ bool Machine::Unique(const Value& value, const Value* args, Value* out) {
     return false;
   for (uint32_t i = 0; i < items->size; ++i) {
     bool is_known = false;
-    if (keys[i].is(Tag::kDict) || (keys[i].is(Tag::kList) && keys[i].list->kind == ListKind::kList))
-      return FailType("unique", keys[i]);
+    if (CannotBeHashed(keys[i])) return FailType("unique", keys[i]);
     for (uint32_t k = 0; k < i && !is_known; ++k) {
       if (!Equal(keys[k], keys[i], &is_known)) return false;
     }

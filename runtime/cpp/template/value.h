@@ -98,6 +98,16 @@ struct List {
   ListKind kind = ListKind::kList;
 };
 
+// Whether Python cannot hash a value: it is in no mapping, and to ask for it is an error.
+inline bool CannotBeHashed(const Value& v, int depth = 0) {
+  if (v.tag == Tag::kDict || depth > 64) return true;
+  if (v.tag != Tag::kList) return false;
+  for (uint32_t i = 0; v.list->kind == ListKind::kTuple && i < v.list->size; ++i) {
+    if (CannotBeHashed(v.list->items[i], depth + 1)) return true;
+  }
+  return v.list->kind == ListKind::kList || v.list->kind == ListKind::kView;
+}
+
 struct Pair {
   Value key, value;
 };

@@ -60,8 +60,8 @@ Known Lookup(const Value& object, const Value& name) {
 }
 
 bool CanBeKey(const Value& key) {
-  if (key.is(Tag::kList)) return key.list->kind == ListKind::kTuple;
-  return !key.is(Tag::kDict) && !key.is(Tag::kMissing);
+  if (key.is(Tag::kList) && key.list->kind != ListKind::kTuple) return false;
+  return !CannotBeHashed(key) && !key.is(Tag::kMissing);
 }
 
 }  // namespace
@@ -277,6 +277,8 @@ bool Machine::Item(const Value& object, const Value& key, Value* out) {
 }
 
 bool Machine::Path(Value object, const Value& path, Value* out) {
+  *out = object;
+  if (path.is(Tag::kNone)) return true;
   if (!path.is(Tag::kString)) return Item(object, path, out);
   if (std::memchr(path.text, ',', path.size))
     return Fail(Code::kUnsupported, "several attributes at once are not supported");
