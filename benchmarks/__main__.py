@@ -78,21 +78,24 @@ def main() -> None:
         if engines is DECODERS:
             config = json.loads(Path(sources["smollm2"], "config.json").read_text(encoding="utf-8"))
             parts.append(limits.chapter(tracks, most, jobs, config))
-    pages: dict[str, str] = {}
+        # After each chapter: a run that is stopped leaves what it has measured.
+        text = "\n\n".join([_preface(every, command.strip(), args.repeat), *parts])
+        _write(args.write, "peers", text)
     if parts:
-        pages["peers"] = "\n\n".join([_preface(every, command.strip(), args.repeat), *parts])
+        print(text)
     if args.quality_windows and not args.prepare_only:
         # Late, because it needs torch: the driver stays small while it measures.
         from benchmarks import quality
 
-        pages["quality"] = quality.chapter(
-            preparer, quality.text_of(ROOT), args.quality_windows, _say
-        )
-    for name, text in pages.items():
+        text = quality.chapter(preparer, quality.text_of(ROOT), args.quality_windows, _say)
+        _write(args.write, "quality", text)
         print(text)
-        if args.write:
-            page = args.write.read_text(encoding="utf-8")
-            args.write.write_text(replace_between(page, name, text), encoding="utf-8")
+
+
+def _write(path: Path | None, name: str, text: str) -> None:
+    if path:
+        page = path.read_text(encoding="utf-8")
+        path.write_text(replace_between(page, name, text), encoding="utf-8")
 
 
 def _ready(
