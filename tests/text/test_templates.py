@@ -185,6 +185,11 @@ HOSTILE = [
     "{% for i in range(9999) %}{{ 'a' * 1000 }}{% endfor %}",
     "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
     "{{ range(10 ** 9) | list }}",
+    "{{ (' ' * 10 ** 6).strip('a' * 10 ** 6 + ' ') }}",
+    "{{ ('a' * 10 ** 6) | replace('a' * 500000 + 'b', '') }}",
+    "{% set x = ' ' * 10 ** 6 %}{% for i in range(99999) %}{% if x | int %}{% endif %}{% endfor %}",
+    "{% set x = 'a' * 10 ** 6 %}{% for i in range(99999) %}{% if x ~ 'b' == x ~ 'c' %}{% endif %}"
+    "{% endfor %}",
     "{% set x %}{% for i in range(99999) %}aaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}{% endset %}",
 ]
 

@@ -17,7 +17,7 @@ struct smelt_template {
 
 namespace {
 
-constexpr size_t kMostScratch = size_t{1} << 30;
+constexpr size_t kMostScratch = size_t{1} << 28;
 
 smelt_code NoMemory() { return Fail(smelt::Error(smelt::Code::kOutOfMemory, "out of memory")); }
 

@@ -53,8 +53,9 @@ bool Machine::TextFilter(Filter filter, const Value& value, const Value* args, V
   switch (filter) {
     case Filter::kTrim:
       if (!args[0].is(Tag::kNone) && !args[0].is(Tag::kString)) return FailType("trim", args[0]);
+      if (!Pay(uint64_t{text.size} * (1 + args[0].size) / 16)) return false;
       *out = Stripped(text, args[0].is(Tag::kNone) ? nullptr : args, true, true).SafeAs(text);
-      return Pay(1 + text.size / 16);
+      return true;
     case Filter::kUpper:
     case Filter::kLower:
     case Filter::kCapitalize: {

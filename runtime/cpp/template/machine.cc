@@ -67,6 +67,7 @@ bool Machine::Step(const Instruction& now) {
       --top_;
       return true;
     case Op::kResolve:
+      if (!Pay(given_->size / 8)) return false;
       variables_[now.c] = Resolve(now.c);
       return true;
     case Op::kClear:

@@ -240,6 +240,7 @@ class Builder {
   void Start(const Value& string) {
     if (string.size && string.text + string.size == begin_) {
       begin_ -= string.size;
+      kept_ = string.size;
       return;
     }
     Add(string);
@@ -250,13 +251,14 @@ class Builder {
   bool Finish(Value* out) {
     if (is_full()) return is_too_much_ ? machine_->TooMuch() : machine_->NoMemory();
     *out = Value::String(begin_, size());
-    return machine_->Pay(1 + size() / 16);
+    return machine_->Pay(1 + (size() - kept_) / 16);
   }
   void Drop() { machine_->arena_.Move(const_cast<char*>(begin_)); }
 
  private:
   Machine* machine_;
   const char* begin_;
+  size_t kept_ = 0;  // bytes that were there before
   bool is_too_much_ = false, has_no_room_ = false;
 };
 

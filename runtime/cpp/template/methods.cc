@@ -91,6 +91,7 @@ bool Machine::StringMethod(Method method, const Value& self, const Value* args, 
     case Method::kLStrip:
     case Method::kRStrip:
       if (!args[0].is(Tag::kNone) && !needs_text(1)) return false;
+      if (!Pay(uint64_t{self.size} * args[0].size / 16)) return false;
       *out = Stripped(self, args[0].is(Tag::kNone) ? nullptr : args, method != Method::kRStrip,
                       method != Method::kLStrip);
       return true;
@@ -107,6 +108,7 @@ bool Machine::StringMethod(Method method, const Value& self, const Value* args, 
       *out = Value::Bool(false);
       for (uint32_t i = 0; i < (is_list ? args[0].list->size : 1); ++i) {
         if (!words[i].is(Tag::kString)) return FailType("a method of a string", words[i]);
+        if (!Pay(1 + words[i].size / 16)) return false;
         const uint32_t at = method == Method::kEndsWith ? self.size - words[i].size : 0;
         if (words[i].size <= self.size &&
             words[i].SameText(Value::String(self.text + at, words[i].size)))

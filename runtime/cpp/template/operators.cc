@@ -30,7 +30,7 @@ bool Machine::Equal(const Value& a, const Value& b, bool* out, uint32_t depth) {
       return true;
     case Tag::kString:
       *out = a.SameText(b);
-      return Pay(*out ? a.size / 16 : 0);
+      return Pay(a.size == b.size ? a.size / 16 : 0);
     case Tag::kList: {
       const List &left = *a.list, &right = *b.list;
       if (a.list == b.list) return *out = true;

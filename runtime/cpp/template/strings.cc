@@ -164,7 +164,7 @@ bool Machine::Split(const Value& text, const Value& by, int64_t most, bool from_
   const bool at_spaces = by.is(Tag::kNone);
   if (!at_spaces && !by.is(Tag::kString)) return FailType("splitting", by);
   if (!at_spaces && by.size == 0) return Fail(Code::kInvalidArgument, "empty separator");
-  if (!Pay(1 + text.size)) return false;
+  if (!Pay(1 + uint64_t{text.size} * (1 + by.size / 64))) return false;
   List* list = NewList(0);
   if (!list) return false;
   *out = Of(list);
@@ -253,7 +253,7 @@ bool Machine::SplitLines(const Value& text, bool keep_ends, Value* out) {
 
 bool Machine::Replace(const Value& text, const Value& old, const Value& by, int64_t most,
                       Value* out) {
-  if (!Pay(1 + text.size)) return false;
+  if (!Pay(1 + uint64_t{text.size} * (1 + old.size / 64))) return false;
   Builder made(this);
   size_t at = 0;
   uint32_t bytes;

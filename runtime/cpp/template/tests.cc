@@ -49,6 +49,7 @@ bool ReadReal(const char* text, size_t bytes, double* out) {
 
 bool Machine::ToFloat(const Value& value, const Value& missing, Value* out) {
   if (value.is(Tag::kUndefined)) return FailUndefined(value);
+  if (!Pay(1 + (value.is(Tag::kString) ? value.size / 8 : 0))) return false;
   *out = missing;
   char text[512];
   double real;
@@ -69,6 +70,7 @@ bool Machine::ToInt(const Value& value, const Value& missing, Value* out) {
     return true;
   }
   if (value.is(Tag::kString)) {
+    if (!Pay(1 + value.size / 8)) return false;
     char text[512];
     int64_t integer;
     const size_t bytes = NumberText(Stripped(value, nullptr, true, true), text, sizeof text);

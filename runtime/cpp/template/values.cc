@@ -157,6 +157,7 @@ bool Machine::Find(const Dict& dict, const Value& key, Value** out) {
   *out = nullptr;
   if (!Pay(1 + dict.size / 8)) return false;
   if (key.is(Tag::kString)) {
+    if (!Pay(key.size / 16)) return false;
     *out = dict.Find(key.text, key.size);
     return true;
   }
