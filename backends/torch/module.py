@@ -11,6 +11,7 @@ import numpy as np
 
 from smelt.backends.torch.rows import fused, primitives, torch_dtype
 from smelt.backends.torch.state import State
+from smelt.backends.torch.stored import Stored, run
 from smelt.errors import ArtifactError, UnsupportedError
 from smelt.ir import ops
 from smelt.ir.dims import Dim, Size, evaluate
@@ -128,16 +129,19 @@ def _run(module: Any, plan: _Plan, state: State, inputs: Mapping[str, Tensor]) -
             attrs = step.attrs
             if step.is_symbolic:
                 attrs = {name: _resolve(value, symbols) for name, value in attrs.items()}
-            values[index] = step.row(*operands, **attrs)
+            if any(isinstance(operand, Stored) for operand in operands):
+                values[index] = run(step.node.op.name, step.row, operands, attrs)
+            else:
+                values[index] = step.row(*operands, **attrs)
             if module.listener is not None:
                 module.listener(step.node.source, values[index])
         for dead in step.dead:
             del values[dead]
     for slot, index in plan.writes:
-        state.write(slot, values[index])
+        state.write(slot, _plain(values[index]))
     if plan.uses_past:
         state.advance(symbols["seq"])
-    return {name: _stacked(values[index]) for name, index in plan.outputs}
+    return {name: _plain(values[index]) for name, index in plan.outputs}
 
 
 def _bind(
@@ -189,6 +193,11 @@ def _leaf(
     match step.node.op.name:
         case "input":
             return inputs[attrs["name"]]
+        case "param" if module.lazy is not None and "*" not in attrs["name"]:
+            array, wanted = module.lazy.stored(step.node), step.node.dtype
+            if array.dtype not in (DType.BF16.numpy, DType.F16.numpy):
+                return _borrowed(array.astype(wanted.numpy, copy=False), wanted, device)
+            return Stored(_borrowed(array, DType.of(array.dtype), device), wanted)
         case "param" | "weight" if module.lazy is not None:
             return _borrowed(module.lazy.array(step.node), step.node.dtype, device)
         case "param":
@@ -206,7 +215,7 @@ def _leaf(
         case "cache":
             operand = step.operands[0]
             assert operand is not None
-            return state.append(module.program.slots[attrs["slot"]], values[operand])
+            return state.append(module.program.slots[attrs["slot"]], _plain(values[operand]))
         case "read":
             return state.read(module.program.slots[attrs["slot"]], symbols, device)
     raise UnsupportedError(f"the torch backend has no row for `{step.node.op.name}`")
@@ -220,6 +229,10 @@ def _stacked(value: Any) -> Any:
     import torch
 
     return torch.stack(list(value)) if isinstance(value, _Experts) else value
+
+
+def _plain(value: Any) -> Any:
+    return value.whole() if isinstance(value, Stored) else _stacked(value)
 
 
 def _parameter(module: Any, name: str, node: Node) -> Any:

@@ -47,6 +47,12 @@ class Checkpoint:
             self._newest.append(name)
         return self._of(name).read(name)
 
+    def rest(self) -> None:
+        """Let the pages of every tensor leave memory; they come back when touched."""
+        self._newest.clear()
+        for name in self.tensors:
+            self.release(name)
+
     def stored(self, name: str) -> memoryview:
         """The bytes of one tensor as its file has them."""
         return self._of(name).stored(name)

@@ -172,6 +172,7 @@ class _Job:
         original = self._expected(
             self.original, Weights(self.original, self.checkpoint.read), probe
         )
+        self.checkpoint.rest()
         give_back()
         meaning = self._expected(self.optimized, self.weights, probe) if is_quantized else original
         self.weights.forget()

@@ -21,7 +21,7 @@ NOISE = 0.3
 ATTENTION = {"falcon": "sdpa"}
 
 #: Buffers that must agree with one another: lightning attention keeps powers of its rates.
-BOUND = ("slope_rate", "query_decay", "key_decay", "diagonal_decay")
+BOUND = ("slope_rate", "query_decay", "key_decay", "diagonal_decay", "inv_freq")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ CONTEXT = 64
 
 def context(config: Mapping[str, Any]) -> int:
     """That of all rows, or the model's own where a table of positions may end before it."""
-    return min(CONTEXT, own_context(config) or CONTEXT)
+    kind = config.get("position_embedding_type", "rotary")
+    is_turned = config.get("rope_parameters") is not None and kind == "rotary"  # without an end
+    return CONTEXT if is_turned else min(CONTEXT, own_context(config) or CONTEXT)
 
 
 class Runner(Protocol):
