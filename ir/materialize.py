@@ -39,10 +39,6 @@ class Weights:
             return const_array(leaf)
         return self.evaluate(self._program.weights[leaf.attr("name")])
 
-    def forget(self) -> None:
-        """Let go of the newest results; they are computed again when asked for."""
-        self._newest = None
-
     def _param(self, leaf: Tensor) -> Array:
         name, shape = leaf.attr("name"), fixed_shape(leaf)
         if "*" in name:

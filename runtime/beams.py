@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from smelt.errors import SmeltError
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import Feed
-from smelt.runtime.generate import Completion, Finish, Piece, Progress
+from smelt.runtime.generate import Completion, Finish, Piece, Progress, prefill
 from smelt.runtime.metrics import Metrics, Stopwatch
-from smelt.runtime.processors import F32, Row, check_ids, mark, process
+from smelt.runtime.processors import F32, Row, mark, process
 from smelt.runtime.random import uniform
 from smelt.runtime.sampling import candidates, check, draw, spread
 from smelt.runtime.scores import TokenScore, largest, log_softmax, score
@@ -136,13 +135,17 @@ class _Search:
         rest[drawn] = -np.inf
         return np.array([*drawn, *largest(rest, wanted - len(drawn))], np.int64)
 
+    @property
+    def _full(self) -> bool:
+        """Whether the search ends early: every result has ended, and no better one is wanted."""
+        return self._options.early_stopping is True and all(r.ended for r in self.results)
+
     def _keep_results(
         self, grown: Sequence[_Beam], reached: F32, ends: NDArray[np.bool_], new: int
     ) -> None:
         ended = ends & (np.arange(ends.size) < self._count)
         scores = reached / np.float32(float(new) ** self._options.length_penalty)
-        full = self._options.early_stopping is True and all(r.ended for r in self.results)
-        scores = scores + (NEVER if full or not self._open else np.float32(0.0))
+        scores = scores + (NEVER if self._full or not self._open else np.float32(0.0))
         scores = scores + (~ended).astype(np.float32) * NEVER
         merged = [*self.results]
         merged += [_Result(s, b, bool(e)) for s, b, e in zip(scores, grown, ended, strict=True)]
@@ -156,8 +159,7 @@ class _Search:
         best = self.beams[0].total / np.float32(float(length) ** options.length_penalty)
         worst = min(result.score for result in self.results)
         self._open &= any(best > (worst if r.ended else NEVER) for r in self.results)
-        full = options.early_stopping is True and all(r.ended for r in self.results)
-        self.ended = not self._open or full or every
+        self.ended = not self._open or self._full or every
 
 
 def search_rows(
@@ -176,14 +178,9 @@ def search_rows(
 
     ``feed`` has ``num_beams`` rows for each of ``rows``, ``done`` as many as come back.
     """
-    if text is None and options.stop:
-        raise SmeltError("stop strings need a tokenizer, the artifact has none")
     searches = [_Search(row, options, text) for row in rows]
     count = options.num_beams
-    watch.lap()
-    logits = feed.prefill()
-    metrics.prefill_seconds += watch.lap()
-    check_ids(options, logits.shape[-1])
+    logits = prefill(feed, options, text, metrics, watch)
     while True:
         late = options.max_time is not None and watch.seconds > options.max_time
         parents = np.arange(len(searches) * count)

@@ -10,7 +10,7 @@ from smelt.errors import SmeltError
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import Feed
 from smelt.runtime.metrics import Metrics, Stopwatch
-from smelt.runtime.processors import Row, check_ids
+from smelt.runtime.processors import F32, Row, check_ids
 from smelt.runtime.sampling import choose
 from smelt.runtime.scores import TokenScore, score
 from smelt.runtime.settings import Options
@@ -99,6 +99,21 @@ class Progress:
         return text + self._stop.flush()
 
 
+def prefill(
+    feed: Feed, options: Options, text: Text | None, metrics: Metrics, watch: Stopwatch
+) -> F32:
+    """The logits after the prompts, f32 [rows, vocab], timed; SmeltError for options that need
+    what is not there.
+    """
+    if text is None and options.stop:
+        raise SmeltError("stop strings need a tokenizer, the artifact has none")
+    watch.lap()
+    logits = feed.prefill()
+    metrics.prefill_seconds += watch.lap()
+    check_ids(options, logits.shape[-1])
+    return logits
+
+
 def generate_rows(
     engine: Engine,
     feed: Feed,
@@ -115,14 +130,9 @@ def generate_rows(
 
     A row that has ended keeps its place in the batch, fed with its last token, and is not read.
     """
-    if text is None and options.stop:
-        raise SmeltError("stop strings need a tokenizer, the artifact has none")
     progress = [Progress(r, d, text, options.stop) for r, d in zip(rows, done, strict=True)]
     first = True
-    watch.lap()
-    logits = feed.prefill()
-    metrics.prefill_seconds += watch.lap()
-    check_ids(options, logits.shape[-1])
+    logits = prefill(feed, options, text, metrics, watch)
     while True:
         pieces = []
         late = options.max_time is not None and watch.seconds > options.max_time

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smelt.errors import SmeltError
 from smelt.runtime.engine import Engine, Reserves
 from smelt.runtime.feed import DecoderFeed, limit_of
-from smelt.runtime.generate import Completion, Finish, Piece, Progress
+from smelt.runtime.generate import Completion, Finish, Piece, Progress, prefill
 from smelt.runtime.lookup import Proposer
 from smelt.runtime.metrics import Metrics, Stopwatch
-from smelt.runtime.processors import F32, Row, check_ids
+from smelt.runtime.processors import F32, Row
 from smelt.runtime.sampling import choose
 from smelt.runtime.scores import score
 from smelt.runtime.settings import Options
@@ -35,17 +34,12 @@ def speculate_row(
     limit: Finish = "length",
 ) -> Iterator[Piece]:
     """Generate one row to its end; fills ``done`` and ``metrics`` as it goes."""
-    if text is None and options.stop:
-        raise SmeltError("stop strings need a tokenizer, the artifact has none")
     progress = Progress(row, done, text, options.stop)
     longest = limit_of(engine.manifest, "seq") or options.max_new_tokens
     if isinstance(engine, Reserves):
         engine.reserve(min(proposer.count + 1, longest))
     first = True
-    watch.lap()
-    logits = feed.prefill()
-    metrics.prefill_seconds += watch.lap()
-    check_ids(options, logits.shape[-1])
+    logits = prefill(feed, options, text, metrics, watch)
     guessed: list[int] = []
     while True:
         late = options.max_time is not None and watch.seconds > options.max_time

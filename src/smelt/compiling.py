@@ -175,7 +175,6 @@ class _Job:
         self.checkpoint.rest()
         give_back()
         meaning = self._expected(self.optimized, self.weights, probe) if is_quantized else original
-        self.weights.forget()
         golden = pack(probe, meaning, windows)
         if ran is None:
             assert reason is not None

@@ -6,10 +6,23 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tests/fuzz_mutate.h"
 
 namespace smelt::fuzz {
+
+// What main was given, FOLDER [MUTATIONS [FIRST]]: where seeds are, and which damage is tried.
+inline std::string g_folder;
+inline uint64_t g_mutations = 2000, g_first = 0;
+
+inline bool ReadArguments(int argc, char** argv) {
+  if (argc < 2) return false;
+  g_folder = argv[1];
+  if (argc > 2) g_mutations = std::strtoull(argv[2], nullptr, 10);
+  if (argc > 3) g_first = std::strtoull(argv[3], nullptr, 10);
+  return true;
+}
 
 // The bytes of a seed, unpacked; sanitizers watch both of its ends.
 struct Seed {
@@ -49,6 +62,18 @@ inline void ChangeWord(Random* random, uint8_t* bytes, uint32_t size) {
                               static_cast<uint32_t>(random->Next())};
   value = choices[random->Below(7)];
   std::memcpy(bytes + at, &value, 4);
+}
+
+// Calls body(number) for each damaged form of a seed, which is as it was afterwards.
+template <typename Body>
+void ForDamaged(const Seed& seed, const Body& body) {
+  const std::vector<uint8_t> whole(seed.bytes.get(), seed.bytes.get() + seed.size);
+  for (uint64_t number = g_first; number < g_first + g_mutations; ++number) {
+    Random random(number);
+    for (uint64_t n = 1 + random.Below(3); n; --n) ChangeWord(&random, seed.bytes.get(), seed.size);
+    body(number);
+    std::memcpy(seed.bytes.get(), whole.data(), whole.size());
+  }
 }
 
 }  // namespace smelt::fuzz

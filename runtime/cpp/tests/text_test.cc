@@ -20,10 +20,9 @@ using namespace smelt;
 using text::Span;
 using text::Tokenizer;
 
+using fuzz::g_folder;
+using fuzz::g_mutations;
 using fuzz::Seed;
-
-std::string g_folder;
-uint64_t g_mutations = 3000, g_first = 0;
 
 struct Encoded {
   Status status;
@@ -143,11 +142,7 @@ TEST(SurvivesDamage) {
   for (const char* name : {"pairs.text", "fallback.text", "pieces.text", "scores.text"}) {
     const Seed seed(g_folder, name);
     REQUIRE(seed.size > 0);
-    const std::vector<uint8_t> whole(seed.bytes.get(), seed.bytes.get() + seed.size);
-    for (uint64_t number = g_first; number < g_first + g_mutations; ++number) {
-      fuzz::Random random(number);
-      for (uint64_t n = 1 + random.Below(3); n; --n)
-        fuzz::ChangeWord(&random, seed.bytes.get(), seed.size);
+    fuzz::ForDamaged(seed, [&](uint64_t number) {
       auto opened = Tokenizer::Open(seed.bytes.get(), seed.size);
       if (opened.ok()) {
         ++opened_count;
@@ -162,8 +157,7 @@ TEST(SurvivesDamage) {
           opened->Finish(&state, out.data());
         }
       }
-      std::memcpy(seed.bytes.get(), whole.data(), whole.size());
-    }
+    });
   }
   EXPECT(opened_count > g_mutations / 4);
 }
@@ -171,9 +165,5 @@ TEST(SurvivesDamage) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
-  g_folder = argv[1];
-  if (argc > 2) g_mutations = std::strtoull(argv[2], nullptr, 10);
-  if (argc > 3) g_first = std::strtoull(argv[3], nullptr, 10);
-  return smelt::testing::RunAll();
+  return smelt::fuzz::ReadArguments(argc, argv) ? smelt::testing::RunAll() : 2;
 }

@@ -24,6 +24,8 @@ class Opener {
 
   // The bytes of a table of that kind with at least `least` of them.
   Status Find(uint32_t table, Kind kind, size_t least, const uint8_t** data, size_t* bytes) const;
+  Status Blocks(uint32_t table, Kind kind, size_t width, const uint16_t** blocks,
+                uint32_t* count) const;
   Status Open(uint32_t table, uint32_t limit, Classes* out) const;
   Status Open(uint32_t table, uint32_t limit, Map* out) const;
   Status Open(uint32_t table, Strings* out) const;
@@ -76,19 +78,26 @@ Status Opener::Find(uint32_t table, Kind kind, size_t least, const uint8_t** dat
   return {};
 }
 
-Status Opener::Open(uint32_t table, uint32_t limit, Classes* out) const {
+// What is known of code points, in blocks of 128 values of `width` bytes.
+Status Opener::Blocks(uint32_t table, Kind kind, size_t width, const uint16_t** blocks,
+                      uint32_t* count) const {
   const uint8_t* data = nullptr;
   size_t bytes = 0;
-  SMELT_TRY(Find(table, Kind::kClasses, 8 + 2 * kStage1, &data, &bytes));
-  uint32_t blocks;
-  std::memcpy(&blocks, data, 4);
-  if (blocks > 0xffff || bytes != 8 + 2 * kStage1 + size_t{blocks} * 128)
-    return Bad("a table of classes has another size");
-  out->blocks = reinterpret_cast<const uint16_t*>(data + 8);
-  out->values = data + 8 + 2 * kStage1;
+  SMELT_TRY(Find(table, kind, 8 + 2 * kStage1, &data, &bytes));
+  std::memcpy(count, data, 4);
+  if (*count > 0xffff || bytes != 8 + 2 * kStage1 + size_t{*count} * 128 * width)
+    return Bad("a table of code points has another size");
+  *blocks = reinterpret_cast<const uint16_t*>(data + 8);
   for (uint32_t i = 0; i < kStage1; ++i) {
-    if (out->blocks[i] >= blocks) return Bad("a block of classes is missing");
+    if ((*blocks)[i] >= *count) return Bad("a block of code points is missing");
   }
+  return {};
+}
+
+Status Opener::Open(uint32_t table, uint32_t limit, Classes* out) const {
+  uint32_t blocks = 0;
+  SMELT_TRY(Blocks(table, Kind::kClasses, 1, &out->blocks, &blocks));
+  out->values = reinterpret_cast<const uint8_t*>(out->blocks + kStage1);
   for (size_t i = 0; i < size_t{blocks} * 128; ++i) {
     if (out->values[i] >= limit) return Bad("a class is out of range");
   }
@@ -97,18 +106,9 @@ Status Opener::Open(uint32_t table, uint32_t limit, Classes* out) const {
 }
 
 Status Opener::Open(uint32_t table, uint32_t limit, Map* out) const {
-  const uint8_t* data = nullptr;
-  size_t bytes = 0;
-  SMELT_TRY(Find(table, Kind::kMap, 8 + 2 * kStage1, &data, &bytes));
-  uint32_t blocks;
-  std::memcpy(&blocks, data, 4);
-  if (blocks > 0xffff || bytes != 8 + 2 * kStage1 + size_t{blocks} * 256)
-    return Bad("a map has another size");
-  out->blocks = reinterpret_cast<const uint16_t*>(data + 8);
+  uint32_t blocks = 0;
+  SMELT_TRY(Blocks(table, Kind::kMap, 2, &out->blocks, &blocks));
   out->values = out->blocks + kStage1;
-  for (uint32_t i = 0; i < kStage1; ++i) {
-    if (out->blocks[i] >= blocks) return Bad("a block of a map is missing");
-  }
   for (size_t i = 0; i < size_t{blocks} * 128; ++i) {
     if (out->values[i] > limit) return Bad("a map's value is out of range");
   }
