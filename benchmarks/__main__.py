@@ -1,7 +1,8 @@
-"""`python -m benchmarks`: smelt beside its peers on this machine, in one interleaved run.
+"""`python -m benchmarks`: smelt beside its peers on this machine, in interleaved runs.
 
 Peers and their models are made below `$SMELT_PEERS` (default `~/.cache/smelt-peers`) the first
-time; each peer has a virtual environment of its own. `--write` puts the tables in a page.
+time; each peer has a virtual environment of its own. `--write` puts the tables in a page, each
+between marks of its own, so that one model can be measured again without the others.
 """
 
 from __future__ import annotations
@@ -11,137 +12,209 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks import limits, machine
-from benchmarks.driver import ROOT, Job, Patience, Track, measure
-from benchmarks.engines import DECODERS, ENCODERS, Engine
+from benchmarks import limits, machine, neighbour
+from benchmarks.driver import ROOT, Patience, Track, measure
+from benchmarks.engines import Engine
 from benchmarks.prepare import Missing, Preparer, peers_folder
 from benchmarks.report import Chapter, chapter, replace_between
+from benchmarks.tables import MODELS, Model
 from smelt.runtime._edge import limits as machine_limits
-from tests import models
+from tests import models, shapes
 
-PREFILL, PAST, DECODE, TEXT = 512, 32, 128, 128
-CHAPTERS: tuple[tuple[str, tuple[Engine, ...], tuple[Job, ...]], ...] = (
-    (
-        f"SmolLM2-135M: tokens/s, prompt of {PREFILL}, {DECODE} new ones after {PAST}",
-        DECODERS,
-        (
-            Job("prefill", {"run": "prefill", "tokens": PREFILL}, PREFILL, 1.25),
-            Job("decode", {"run": "decode", "past": PAST, "tokens": DECODE}, DECODE, 1.5),
-        ),
-    ),
-    (
-        "all-MiniLM-L6-v2: milliseconds a call, batch × tokens",
-        ENCODERS,
-        (
-            Job(f"1×{TEXT}", {"run": "encode", "batch": 1, "tokens": TEXT, "times": 20}),
-            Job(f"8×{TEXT}", {"run": "encode", "batch": 8, "tokens": TEXT, "times": 5}),
-        ),
-    ),
-)
+SOURCES: dict[str, Callable[[], Path]] = {
+    "smollm2": models.smollm2_hf,
+    "qwen": shapes.qwen_half_billion,
+    "minilm": models.minilm,
+    "bert": shapes.bert_base,
+}
+PARTS = ("speed", "neighbour", "quality")
 
 
 def main() -> None:
     """Prepare, measure, print, and write the page where one is named."""
     args = _arguments().parse_args()
-    sources = {"smollm2": str(models.smollm2_hf()), "minilm": str(models.minilm())}
-    preparer = Preparer(peers_folder(), sources, _say, args.prepare_seconds)
-    patience = Patience(args.quiet_cores, args.quiet_window, args.quiet_bound)
-    command = "python -m benchmarks " + shlex.join(sys.argv[1:])
-    parts, every = [], []
-    most = {}
-    for title, engines, jobs in CHAPTERS:
-        chosen = [e for e in engines if any(word in e.name for word in args.only)]
-        ready, missing = _ready(chosen, preparer)
-        if args.prepare_only or not chosen:
-            continue
+    chosen = [model for model in MODELS if model.key in args.models]
+    preparer = Preparer(
+        peers_folder(),
+        _sources(chosen),
+        _say,
+        args.prepare_seconds,
+        as_prepared=args.as_prepared,
+    )
+    run = Run(args, preparer)
+    for model in chosen:
+        engines = [e for e in model.engines if any(word in e.name for word in args.only)]
+        if "speed" in args.parts and engines:
+            run.show(model.key, partial(run.speed, model, engines))
+    first = MODELS[0]
+    if first not in chosen or args.prepare_only:
+        return
+    if "neighbour" in args.parts:
+        run.show("neighbour", partial(run.neighbour, first))
+    if "quality" in args.parts:
+        run.show("quality", partial(run.quality, first))
+
+
+class Run:
+    """One command: what was asked, and the machine's limits once they are known."""
+
+    def __init__(self, args: argparse.Namespace, preparer: Preparer) -> None:
+        self._args = args
+        self._preparer = preparer
+        self._patience = Patience(args.quiet_cores, args.quiet_window, args.quiet_bound)
+        self._limits: dict[int, dict[str, float]] = {}
+
+    def show(self, name: str, measured: Callable[[], str]) -> None:
+        """Print a part, and put it in its place at once: a run may be stopped after it."""
+        start = time.monotonic()
+        text = measured()
+        if not text:
+            return
+        print(text, flush=True)
+        _say(f"{name} took {time.monotonic() - start:.0f} s")
+        path: Path | None = self._args.write
+        if path:
+            page = path.read_text(encoding="utf-8")
+            path.write_text(replace_between(page, name, text), encoding="utf-8")
+
+    def speed(self, model: Model, engines: Sequence[Engine]) -> str:
+        """One model's tables; empty where models are only to be made."""
+        ready, missing = self._ready(engines)
+        if self._args.prepare_only:
+            return ""
         tracks = {}
-        for threads in args.threads:
-            if threads not in most:
-                machine.wait_until_quiet(patience.most, patience.window, patience.bound)
-                most[threads] = machine_limits(threads)
+        for threads in self._args.threads:
             found = measure(
                 ready,
-                jobs,
+                model.jobs,
                 peers=peers_folder(),
                 threads=threads,
-                repeat=args.repeat,
-                patience=patience,
+                repeat=self._args.repeat,
+                opens=self._args.opens if model.decodes else 0,
+                patience=self._patience,
                 say=_say,
             )
-            absent = [Track(engine, threads, missing=why) for engine, why in missing]
-            tracks[threads] = [*found, *absent]
-            every += tracks[threads]
-        parts.append(chapter(Chapter(title, jobs, tracks)))
-        if engines is DECODERS:
-            config = json.loads(Path(sources["smollm2"], "config.json").read_text(encoding="utf-8"))
-            parts.append(limits.chapter(tracks, most, jobs, config))
-        # After each chapter: a run that is stopped leaves what it has measured.
-        text = "\n\n".join([_preface(every, command.strip(), args.repeat), *parts])
-        _write(args.write, "peers", text)
-    if parts:
-        print(text)
-    if args.quality_windows and not args.prepare_only:
+            tracks[threads] = [*found, *(Track(e, threads, missing=why) for e, why in missing)]
+        order = {engine: index for index, engine in enumerate(engines)}
+        for found in tracks.values():
+            found.sort(key=lambda track: order[track.engine])
+        every = [track for found in tracks.values() for track in found]
+        parts = [chapter(Chapter(model.title, model.jobs, tracks))]
+        if model.decodes and any(engine.ours for engine, _ in ready):
+            for threads in self._args.threads:
+                self._limit(threads)
+            config = self._preparer.source(model.key) / "config.json"
+            sizes = json.loads(config.read_text(encoding="utf-8"))
+            parts.append(limits.chapter(tracks, self._limits, model.jobs, sizes))
+        return "\n\n".join([*parts, self._said(every)])
+
+    def neighbour(self, model: Model) -> str:
+        """Two threads beside a busy core."""
+        engines = [e for e in model.engines if e.name in neighbour.NAMES]
+        ready, missing = self._ready([e for e in engines if self._wanted(e)])
+        text = neighbour.chapter(
+            ready,
+            model.jobs,
+            peers=peers_folder(),
+            repeat=self._args.repeat,
+            patience=self._patience,
+            say=_say,
+        )
+        lines = [f"- {engine.name} is missing: {why}" for engine, why in missing]
+        title = "### Beside a neighbour: SmolLM2-135M, one of two cores busy elsewhere"
+        return "\n\n".join([title, text, *lines, self._said([])])
+
+    def quality(self, model: Model) -> str:
+        """What the formats cost."""
         # Late, because it needs torch: the driver stays small while it measures.
         from benchmarks import quality
 
-        text = quality.chapter(preparer, quality.text_of(ROOT), args.quality_windows, _say)
-        _write(args.write, "quality", text)
-        print(text)
+        engines = [engine for engine in model.engines if self._wanted(engine)]
+        windows = self._args.quality_windows
+        return quality.chapter(engines, self._preparer, quality.text_of(ROOT), windows, _say)
 
+    def _limit(self, threads: int) -> None:
+        if threads not in self._limits:
+            patience = self._patience
+            machine.wait_until_quiet(patience.most, patience.window, patience.bound)
+            self._limits[threads] = machine_limits(threads)
 
-def _write(path: Path | None, name: str, text: str) -> None:
-    if path:
-        page = path.read_text(encoding="utf-8")
-        path.write_text(replace_between(page, name, text), encoding="utf-8")
+    def _wanted(self, engine: Engine) -> bool:
+        return any(word in engine.name for word in self._args.only)
 
+    def _ready(
+        self, engines: Sequence[Engine]
+    ) -> tuple[list[tuple[Engine, Path]], list[tuple[Engine, str]]]:
+        """Engines with their models, and those that cannot be had with the reason."""
+        ready, missing = [], []
+        for engine in engines:
+            if engine.needs and not machine.cpu_has(engine.needs):
+                continue
+            try:
+                ready.append((engine, self._preparer.prepare(engine)))
+            except Missing as error:
+                _say(f"{engine.name} is missing: {error}")
+                missing.append((engine, str(error)))
+        return ready, missing
 
-def _ready(
-    engines: Sequence[Engine], preparer: Preparer
-) -> tuple[list[tuple[Engine, Path]], list[tuple[Engine, str]]]:
-    ready, missing = [], []
-    for engine in engines:
-        try:
-            ready.append((engine, preparer.prepare(engine)))
-        except Missing as error:
-            _say(f"{engine.name} is missing: {error}")
-            missing.append((engine, str(error)))
-    return ready, missing
-
-
-def _preface(tracks: Sequence[Track], command: str, repeat: int) -> str:
-    versions = {f"{track.engine.name.split()[0]} {track.version}" for track in tracks}
-    others = [s.others for track in tracks for samples in track.samples.values() for s in samples]
-    now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    disturbed = sum(value > 0.2 for value in others)
-    return "\n".join(
-        [
-            f"Measured {now} UTC on {machine.cpu_name()}, by `{command}`.",
-            f"Median (least..most) of {repeat} rounds. In {disturbed} of {len(others)} runs others"
-            " used more than a fifth of a core.",
-            f"Versions: {', '.join(sorted(v for v in versions if not v.endswith(' ')))}.",
+    def _said(self, tracks: Sequence[Track]) -> str:
+        """When, where and how a part was measured."""
+        versions = {f"{track.engine.name.split()[0]} {track.version}" for track in tracks}
+        known = sorted(version for version in versions if not version.endswith(" "))
+        others = [s.others for t in tracks for samples in t.samples.values() for s in samples]
+        now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        lines = [
+            f"Measured {now} UTC on {machine.cpu_name()}, by",
+            f"`python -m benchmarks {shlex.join(sys.argv[1:])}`.",
+            f"Median (least..most) of {self._args.repeat} rounds.",
         ]
-    )
+        if others:
+            disturbed = sum(value > 0.2 for value in others)
+            lines.append(
+                f"In {disturbed} of {len(others)} runs others used more than a fifth of a core."
+            )
+        if known:
+            lines.append(f"Versions: {', '.join(known)}.")
+        return "\n".join(lines)
+
+
+def _sources(chosen: Sequence[Model]) -> dict[str, Path]:
+    """The checkpoints of the models that can be had."""
+    found = {}
+    for model in chosen:
+        try:
+            found[model.key] = SOURCES[model.key]()
+        except models.ModelUnavailable as error:
+            _say(f"{model.key} cannot be had: {error}")
+    return found
 
 
 def _arguments() -> argparse.ArgumentParser:
+    keys = [model.key for model in MODELS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--models", nargs="+", default=keys, choices=keys)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument(
-        "--only",
-        nargs="*",
-        default=[""],
-        help="engines whose names contain one of these; none: no speeds",
+        "--only", nargs="+", default=[""], help="engines whose names contain one of these"
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeat", type=int, default=5, help="rounds that count")
+    parser.add_argument("--opens", type=int, default=2, help="of a decoder, with a first token")
     parser.add_argument("--quiet-cores", type=float, default=0.1, help="others may use so much")
     parser.add_argument("--quiet-window", type=float, default=1.0, help="seconds to look")
     parser.add_argument("--quiet-bound", type=float, default=120.0, help="seconds to wait at most")
     parser.add_argument("--prepare-seconds", type=float, default=3600.0, help="for one command")
-    parser.add_argument("--prepare-only", action="store_true")
-    parser.add_argument("--quality-windows", type=int, default=8, help="of text; 0: no quality")
+    parser.add_argument("--prepare-only", action="store_true", help="measure nothing")
+    parser.add_argument(
+        "--as-prepared",
+        action="store_true",
+        help="install and export nothing; what an earlier run could not make stays missing",
+    )
+    parser.add_argument("--quality-windows", type=int, default=8, help="of text")
     parser.add_argument("--write", type=Path, help="the page that gets the tables")
     return parser
 

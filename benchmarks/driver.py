@@ -18,6 +18,7 @@ from benchmarks.engines import Engine
 from benchmarks.prepare import Missing
 
 ROOT = Path(__file__).resolve().parents[1]
+FIRST_PROMPT = 32
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Track:
     engine: Engine
     threads: int
     version: str = ""
-    open_seconds: float = 0.0
+    open_seconds: list[float] = field(default_factory=list)
+    first_seconds: list[float] = field(default_factory=list)
+    """Of the first prompt after opening."""
     before_bytes: int = 0
     peak_bytes: int = 0
     weight_bytes: int = 0
@@ -142,46 +145,63 @@ def measure(
     peers: Path,
     threads: int,
     repeat: int,
+    opens: int,
     patience: Patience,
     say: Callable[[str], None],
 ) -> list[Track]:
-    """One round that is not counted, then `repeat` rounds over jobs and engines."""
+    """Each engine opened so many times, then a round that is not counted, then those that are.
+
+    With ``opens`` 0 an engine is opened once, and asked for no first prompt.
+    """
     tracks = [Track(engine, threads) for engine, _ in engines]
     workers: dict[int, Worker] = {}
     try:
-        for index, (engine, model) in enumerate(engines):
-            track = tracks[index]
-            say(f"open {engine.name}, {threads} threads")
-            try:
-                machine.wait_until_quiet(patience.most, patience.window, patience.bound)
-                worker = Worker(engine, model, peers, threads)
-            except Missing as error:
-                track.missing = str(error)
-                continue
-            workers[index] = worker
-            track.version = str(worker.hello["version"])
-            track.open_seconds = float(worker.hello["open_seconds"])
-            track.before_bytes = int(worker.hello["before_bytes"])
-            track.weight_bytes = int(worker.hello["weight_bytes"])
+        for number in range(max(1, opens)):
+            for index, (engine, model) in enumerate(engines):
+                if number and index not in workers:
+                    continue
+                say(f"open {engine.name}, {threads} threads")
+                if number:
+                    workers.pop(index).close()
+                try:
+                    machine.wait_until_quiet(patience.most, patience.window, patience.bound)
+                    workers[index] = Worker(engine, model, peers, threads)
+                    _opened(workers[index], tracks[index], first=opens > 0)
+                except (Missing, OSError) as error:
+                    tracks[index].missing = str(error)
+                    if index in workers:
+                        workers.pop(index).close()
         for number in range(repeat + 1):
+            say(f"round {number} of {repeat}, {threads} threads")
             for job in jobs:
                 for index in list(workers):
                     track = tracks[index]
                     try:
-                        sample = _sample(workers[index], track, job, patience, say)
+                        taken = sample(workers[index], track, job, patience, say)
                     except (Missing, OSError) as error:
                         track.missing = str(error)
                         workers.pop(index).close()
                         continue
                     if number:
-                        track.samples.setdefault(job.name, []).append(sample)
+                        track.samples.setdefault(job.name, []).append(taken)
     finally:
         for worker in workers.values():
             worker.close()
     return tracks
 
 
-def _sample(
+def _opened(worker: Worker, track: Track, *, first: bool) -> None:
+    """Note what a worker said of itself, and its first prompt."""
+    track.version = str(worker.hello["version"])
+    track.open_seconds.append(float(worker.hello["open_seconds"]))
+    track.before_bytes = int(worker.hello["before_bytes"])
+    track.weight_bytes = int(worker.hello["weight_bytes"])
+    if first:
+        answer = worker.ask({"run": "first", "tokens": FIRST_PROMPT})
+        track.first_seconds.append(float(answer["seconds"]))
+
+
+def sample(
     worker: Worker, track: Track, job: Job, patience: Patience, say: Callable[[str], None]
 ) -> Sample:
     """One run at a quiet moment; tried again where others came in between."""

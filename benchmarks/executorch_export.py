@@ -1,7 +1,7 @@
-"""SmolLM2 as ExecuTorch's own Llama, exported for XNNPACK: 8-bit activations, 4-bit weights.
+"""A Llama or Qwen2 as ExecuTorch's own Llama, for XNNPACK: 8-bit activations, 4-bit weights.
 
 Runs in ExecuTorch's environment: `executorch_export.py CHECKPOINT FOLDER` writes the weights under
-Meta's names, a params file, and with these by ExecuTorch's exporter `smollm2-8da4w.pte`.
+Meta's names, a params file, and with these by ExecuTorch's exporter `8da4w.pte`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LAYER = {
     "input_layernorm": "attention_norm",
     "post_attention_layernorm": "ffn_norm",
 }
+# Our type of model -> the exporter's name of one with the same code.
+_MODELS = {"llama": "smollm2", "qwen2": "qwen2_5_0_5b"}
 _TOP = {"model.embed_tokens.weight": "tok_embeddings.weight", "model.norm.weight": "norm.weight"}
 # Groups of 32, as everywhere; the embedding's own table in 8 bits.
 _OPTIONS = [
-    "--model",
-    "smollm2",
     "-kv",
     "--use_sdpa_with_kv_cache",
     "-X",
@@ -53,11 +53,12 @@ def meta_name(name: str) -> str:
     if name in _TOP:
         return _TOP[name]
     _, _, layer, rest = name.split(".", 3)
-    return f"layers.{layer}.{_LAYER[rest.removesuffix('.weight')]}.weight"
+    place, _, kind = rest.rpartition(".")
+    return f"layers.{layer}.{_LAYER[place]}.{kind}"
 
 
-def convert(source: Path, out: Path) -> None:
-    """Write `model.pth` and `params.json`."""
+def convert(source: Path, out: Path) -> str:
+    """Write `model.pth` and `params.json`; the exporter's name of the model."""
     import torch
     from safetensors.torch import load_file
 
@@ -80,21 +81,24 @@ def convert(source: Path, out: Path) -> None:
         "rope_theta": config["rope_parameters"]["rope_theta"],
         "use_scaled_rope": False,
         "use_hf_rope": True,
+        "attention_qkv_bias": config["model_type"] == "qwen2",
     }
     (out / "params.json").write_text(json.dumps(params), encoding="utf-8")
+    return _MODELS[config["model_type"]]
 
 
-def export(out: Path) -> None:
+def export(model: str, out: Path) -> None:
     """Run the exporter as a command would."""
     spec = find_spec("executorch")
     assert spec is not None and spec.submodule_search_locations is not None
     # The exporter imports the model by a name within its own package.
     sys.path.append(next(iter(spec.submodule_search_locations)))
     files = ["-c", str(out / "model.pth"), "-p", str(out / "params.json")]
-    sys.argv = ["export_llama", *_OPTIONS, *files, "-o", str(out), "-n", "smollm2-8da4w"]
+    made = ["-o", str(out), "-n", "8da4w"]
+    sys.argv = ["export_llama", "--model", model, *_OPTIONS, *files, *made]
     runpy.run_module("executorch.examples.models.llama.export_llama", run_name="__main__")
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
-    export(Path(sys.argv[2]))
+    folder = Path(sys.argv[2])
+    export(convert(Path(sys.argv[1]), folder), folder)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.driver import Job, Sample, Track
+from benchmarks.driver import Job, Track
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Spread:
         return f"{self.middle:.{digits}f} ({low}..{high})"
 
 
-def figure(job: Job, sample: Sample) -> float:
+def figure(job: Job, seconds: float) -> float:
     """Tokens a second, or milliseconds for a job without a count of tokens."""
-    return job.work / sample.seconds if job.work else sample.seconds * 1e3
+    return job.work / seconds if job.work else seconds * 1e3
 
 
 def spread(track: Track, job: Job) -> Spread | None:
     """The figures of an engine in a job, if it has any."""
     samples = track.samples.get(job.name)
-    return Spread.of(figure(job, sample) for sample in samples) if samples else None
+    return Spread.of(figure(job, sample.seconds) for sample in samples) if samples else None
 
 
 def faster(track: Track, other: Track, job: Job) -> float | None:
@@ -48,11 +48,14 @@ def faster(track: Track, other: Track, job: Job) -> float | None:
     return median(b.seconds / a.seconds for a, b in pairs) if pairs else None
 
 
-def fastest_peer(tracks: Sequence[Track], job: Job, form: str) -> Track | None:
-    """The peer of the least median time in a format."""
+def fastest_peer(tracks: Sequence[Track], job: Job, form: str, against: str = "") -> Track | None:
+    """The peer of the least median time in a format, among those whose names begin so."""
     times = {
         index: median(sample.seconds for sample in track.samples[job.name])
         for index, track in enumerate(tracks)
-        if not track.engine.ours and track.engine.format == form and job.name in track.samples
+        if not track.engine.ours
+        and track.engine.name.startswith(against)
+        and track.engine.format == form
+        and job.name in track.samples
     }
     return tracks[min(times, key=times.__getitem__)] if times else None

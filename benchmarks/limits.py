@@ -37,13 +37,13 @@ def chapter(
     jobs: Sequence[Job],
     config: Mapping[str, Any],
 ) -> str:
-    """smelt's prefill and decode beside the machine's limits."""
+    """Our own runtime's prefill and decode beside the machine's limits."""
     prefill, decode = jobs
     rows = []
     for threads, tracks in found.items():
         most = limits[threads]
         for track in tracks:
-            if not track.engine.ours or not track.samples:
+            if not track.engine.ours or track.engine.against or not track.samples:
                 continue
             form = track.engine.format
             speed = most["floats" if form == "float" else "int8"]
@@ -57,7 +57,7 @@ def chapter(
                 row += [f"{limit:.0f}", share]
             rows.append(row)
     head = ["", "format", "threads", "prefill limit", "reached", "decode limit", "reached"]
-    title = "### SmolLM2-135M: tokens/s beside the machine's limits"
+    title = "Tokens/s beside the machine's limits:"
     return "\n\n".join([title, table(head, rows), _said(limits)])
 
 

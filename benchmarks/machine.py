@@ -55,6 +55,12 @@ def wait_until_quiet(most: float, window: float, bound: float) -> tuple[float, f
             return load, waited
 
 
+def cpu_has(feature: str) -> bool:
+    """Whether the processor has a feature, by the kernel's name of it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return any(feature in line.split() for line in lines if line.startswith(("flags", "Features")))
+
+
 def cpu_name() -> str:
     """The processor, as it calls itself, and how many cores we have."""
     names = [

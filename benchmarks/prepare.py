@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +13,8 @@ from pathlib import Path
 from benchmarks.engines import Engine, Step
 
 HERE = Path(__file__).resolve().parent
+#: What the compiler's files are made of: when one of them changed, they are made again.
+SOURCES = ("backends", "benchmarks", "frontend", "ir", "model_specs", "passes", "runtime", "src")
 
 
 class Missing(Exception):
@@ -22,19 +26,41 @@ def peers_folder() -> Path:
     return Path(os.environ.get("SMELT_PEERS") or Path.home() / ".cache" / "smelt-peers")
 
 
+def newest(folders: Sequence[str]) -> float:
+    """When a source in one of our folders changed last."""
+    files = (
+        path for folder in folders for path in (HERE.parent / folder).rglob("*") if path.is_file()
+    )
+    return max(path.stat().st_mtime for path in files if path.suffix in (".py", ".arch"))
+
+
 class Preparer:
-    """Takes the steps of engines; a step that failed is not tried again."""
+    """Takes the steps of engines; a step that failed is not tried again in this run."""
 
     def __init__(
-        self, folder: Path, sources: Mapping[str, str], say: Callable[[str], None], seconds: float
+        self,
+        folder: Path,
+        sources: Mapping[str, Path],
+        say: Callable[[str], None],
+        seconds: float,
+        *,
+        as_prepared: bool = False,
     ) -> None:
+        """``seconds`` for one command; ``as_prepared``: no command for a peer, what is there is."""
         self._folder = folder
-        self._names = {"python": sys.executable, "here": str(HERE), **sources}
+        self._names = {"python": sys.executable, "here": str(HERE)}
+        self._names |= {name: str(path) for name, path in sources.items()}
         self._say = say
         self._seconds = seconds
+        self._as_prepared = as_prepared
         self._failed: dict[Step, str] = {}
-        self._done: set[Step] = set()
+        self._reasons = folder / "reasons.json"
+        self._compiler_time = newest(SOURCES)
         folder.mkdir(parents=True, exist_ok=True)
+
+    def source(self, name: str) -> Path:
+        """A checkpoint."""
+        return Path(self._names[name])
 
     def prepare(self, engine: Engine) -> Path:
         """The engine's model file or folder."""
@@ -42,12 +68,17 @@ class Preparer:
             if step in self._failed:
                 raise Missing(self._failed[step])
             made = self._folder / step.makes
-            # Our own file is as old as the compiler that wrote it: anew in each run.
-            if made.exists() and (step in self._done or not engine.ours):
+            # What our compiler wrote is of use for as long as the compiler is the same.
+            ours = "smelt.cli" in step.words
+            if made.exists() and not (ours and made.stat().st_mtime < self._compiler_time):
                 continue
-            self._done.add(step)
+            if self._as_prepared and not ours:
+                raise Missing(self._known().get(step.makes, "not prepared"))
             made.parent.mkdir(parents=True, exist_ok=True)
-            words = [word.format(**self._names) for word in step.words]
+            try:
+                words = [word.format(**self._names) for word in step.words]
+            except KeyError as error:
+                raise Missing(f"no checkpoint {error}") from None
             self._say(f"{engine.name}: {' '.join(words)}")
             reason = self._run(words)
             if not reason and made.suffix == ".done":
@@ -55,9 +86,25 @@ class Preparer:
             if not reason and not made.exists():
                 reason = "the command made nothing"
             if reason:
-                self._failed[step] = f"`{' '.join(step.words)}`: {reason}"
-                raise Missing(self._failed[step])
+                _remove(made)
+                reason = f"`{' '.join(step.words)}`: {reason}"
+                self._failed[step] = reason
+            self._note(step, reason)
+            if reason:
+                raise Missing(reason)
         return self._folder / engine.artifact
+
+    def _known(self) -> dict[str, str]:
+        """Why what a step makes is not there, of every earlier run."""
+        if not self._reasons.exists():
+            return {}
+        found: dict[str, str] = json.loads(self._reasons.read_text(encoding="utf-8"))
+        return found
+
+    def _note(self, step: Step, reason: str) -> None:
+        known = {name: why for name, why in self._known().items() if name != step.makes}
+        known |= {step.makes: reason} if reason else {}
+        self._reasons.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
     def _run(self, words: Sequence[str]) -> str:
         """Why a command failed; empty when it did not."""
@@ -73,9 +120,19 @@ class Preparer:
                 timeout=self._seconds,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            return f"not done in {self._seconds:.0f} s"
+        except OSError as error:
             return str(error)
         if done.returncode == 0:
             return ""
         lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
         return f"exit {done.returncode}: {lines[-1].strip()}"
+
+
+def _remove(made: Path) -> None:
+    """Half of a model must not be taken for the whole."""
+    if made.is_dir():
+        shutil.rmtree(made)
+    else:
+        made.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import smelt
-from benchmarks.engines import DECODERS, Engine, step
+from benchmarks.engines import Engine, step
 from benchmarks.prepare import Missing, Preparer
 from benchmarks.report import table
 from smelt.runtime.session import Session
@@ -35,7 +35,13 @@ class Quality:
     """Share of tokens whose likeliest next one is the reference's."""
 
 
-def chapter(preparer: Preparer, text: str, windows: int, say: Callable[[str], None]) -> str:
+def chapter(
+    engines: Sequence[Engine],
+    preparer: Preparer,
+    text: str,
+    windows: int,
+    say: Callable[[str], None],
+) -> str:
     """The table, for every engine whose weights can be read."""
     reference = smelt.open(preparer.prepare(_reference("smollm2", "{smollm2}")))
     ids = reference.text.encode(text)[: WINDOW * windows]
@@ -44,7 +50,7 @@ def chapter(preparer: Preparer, text: str, windows: int, say: Callable[[str], No
     base = compare(wanted, wanted, parts).perplexity
     rows = []
     # Two builds of an engine have one file.
-    files = {engine.artifact: engine for engine in reversed(DECODERS)}
+    files = {engine.artifact: engine for engine in reversed(engines)}
     for engine in reversed(files.values()):
         source = engine.name.startswith("llama.cpp")
         if not (source or engine.ours):

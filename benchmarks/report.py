@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from benchmarks.driver import Job, Track
+from benchmarks.driver import FIRST_PROMPT, Job, Track
 from benchmarks.figures import Spread, faster, fastest_peer, spread
 
 FORMATS = {"int4": "4 bits", "int8": "8 bits", "float": "float"}
+LLAMA = "llama.cpp"
+#: Seconds, of the first token of a short prompt after opening.
+FIRST_GOAL = 0.025
 _NONE = "–"
 
 
@@ -38,62 +42,106 @@ def replace_between(page: str, name: str, text: str) -> str:
 
 
 def chapter(found: Chapter) -> str:
-    """One model's tables: figures, ratios, and what is missing."""
-    parts = [f"### {found.title}", _figures(found), _ratios(found)]
+    """One model's tables: figures, ratios, how they open, and what is missing."""
+    parts = [f"### {found.title}", _figures(found), _ratios(found), _opening(found)]
     parts += [f"- {line}" for line in _missing(found)]
     return "\n\n".join(part for part in parts if part)
 
 
 def _figures(found: Chapter) -> str:
-    threads = list(found.tracks)
     head = ["engine", "format"]
-    head += [f"{job.name}, {count} thr" for job in found.jobs for count in threads]
-    head += ["open ms", "peak MB", "before open MB"]
+    head += [f"{job.name}, {count} thr" for job in found.jobs for count in found.tracks]
     rows = []
-    for tracks in zip(*found.tracks.values(), strict=True):
+    for tracks in _by_engine(found):
         engine = tracks[0].engine
         cells = [engine.name, FORMATS[engine.format]]
         for job in found.jobs:
             digits = 0 if job.work else 1
             cells += [_cell(spread(track, job), digits) for track in tracks]
-        measured = [track for track in tracks if track.samples]
-        cells.append(_cell(_spread_of([t.open_seconds * 1e3 for t in measured]), 0))
-        cells.append(_most([track.peak_bytes for track in measured]))
-        cells.append(_most([track.before_bytes for track in measured]))
         rows.append(cells)
     return table(head, rows)
 
 
 def _ratios(found: Chapter) -> str:
-    """smelt's speed over the fastest peer's of its format, over llama.cpp's, and the goal."""
+    """smelt's speed over the fastest peer's of its format, the goal, and over llama.cpp's."""
+    llamas = any(t.engine.name.startswith(LLAMA) for t in found.tracks[min(found.tracks)])
+    head = ["", "", "goal", *(f"× the fastest peer, {count} thr" for count in found.tracks)]
+    head += [f"× llama.cpp, {count} thr" for count in found.tracks if llamas]
     rows = []
     for job in found.jobs:
-        for count, tracks in found.tracks.items():
-            llamas = [track for track in tracks if track.engine.name.startswith("llama.cpp")]
-            for track in tracks:
-                if not track.engine.ours:
-                    continue
-                best = fastest_peer(tracks, job, track.engine.format)
-                llama = fastest_peer(llamas, job, track.engine.format)
+        for ours in _by_engine(found):
+            engine = ours[0].engine
+            if not engine.ours:
+                continue
+            goal = 1.0 if engine.against else job.goal
+            cells = [engine.name, job.name, f"{goal:.2f}"]
+            for track, every in zip(ours, found.tracks.values(), strict=True):
+                best = fastest_peer(every, job, engine.format, engine.against)
                 ratio = faster(track, best, job) if best else None
-                rows.append(
-                    [
-                        track.engine.name,
-                        job.name,
-                        str(count),
-                        best.engine.name if best else _NONE,
-                        _ratio(ratio),
-                        _ratio(faster(track, llama, job) if llama else None),
-                        _goal(ratio, job.goal),
-                    ]
-                )
-    return table(["", "", "threads", "fastest peer", "× that", "× llama.cpp", "goal"], rows)
+                if best is None or ratio is None:
+                    cells.append(_NONE)
+                else:
+                    cells.append(f"{ratio:.2f} {best.engine.name}: {goal_of(ratio, goal)}")
+            for track, every in zip(ours, found.tracks.values(), strict=True):
+                if not llamas:
+                    continue
+                llama = fastest_peer(every, job, engine.format, LLAMA)
+                ratio = faster(track, llama, job) if llama else None
+                cells.append(_NONE if ratio is None else f"{ratio:.2f}")
+            rows.append(cells)
+    return table(head, rows) if rows else ""
 
 
-def _goal(ratio: float | None, goal: float) -> str:
-    if ratio is None:
+def _opening(found: Chapter) -> str:
+    """What opening costs, and the goals of the first token and of memory."""
+    firsts = [
+        count for count, tracks in found.tracks.items() if any(t.first_seconds for t in tracks)
+    ]
+    head = ["engine", "open ms", "peak MB", "before open MB"]
+    head += [f"first token of {FIRST_PROMPT}, ms, {count} thr" for count in firsts]
+    head += [f"≤ {FIRST_GOAL * 1e3:.0f} ms", "peak ≤ llama.cpp's"] if firsts else []
+    most = {track[0].engine.format: 0 for track in _by_engine(found)}
+    for tracks in _by_engine(found):
+        if tracks[0].engine.name.startswith(LLAMA):
+            form = tracks[0].engine.format
+            most[form] = max(most[form], *(track.peak_bytes for track in tracks))
+    rows = []
+    for tracks in _by_engine(found):
+        engine = tracks[0].engine
+        peak = max(track.peak_bytes for track in tracks)
+        cells = [
+            engine.name,
+            _cell(_spread_of([s * 1e3 for track in tracks for s in track.open_seconds]), 0),
+            _megabytes(peak),
+            _megabytes(max(track.before_bytes for track in tracks)),
+        ]
+        times = [t.first_seconds for t in tracks if t.threads in firsts]
+        cells += [_cell(_spread_of([s * 1e3 for s in seconds]), 0) for seconds in times]
+        if firsts:
+            best = min((median(seconds) for seconds in times if seconds), default=0.0)
+            cells += [
+                at_most(best, FIRST_GOAL) if engine.ours and best else _NONE,
+                at_most(peak, most[engine.format]) if engine.ours else _NONE,
+            ]
+        rows.append(cells)
+    return table(head, rows)
+
+
+def _by_engine(found: Chapter) -> list[tuple[Track, ...]]:
+    """An engine's tracks, one for each number of threads."""
+    return list(zip(*found.tracks.values(), strict=True))
+
+
+def goal_of(ratio: float, goal: float) -> str:
+    """Whether a ratio is as large as it should be, or by how much it is not."""
+    return "met" if ratio >= goal else f"{1 - ratio / goal:.0%} short"
+
+
+def at_most(value: float, goal: float) -> str:
+    """Whether a value is as small as it should be, or how many times as large it is."""
+    if not value or not goal:
         return _NONE
-    return f"{goal:.2f}: " + ("met" if ratio >= goal else f"{1 - ratio / goal:.0%} short")
+    return "met" if value <= goal else f"{value / goal:.1f} times that"
 
 
 def _missing(found: Chapter) -> list[str]:
@@ -106,10 +154,6 @@ def _missing(found: Chapter) -> list[str]:
     return sorted(lines)
 
 
-def _ratio(ratio: float | None) -> str:
-    return _NONE if ratio is None else f"{ratio:.2f}"
-
-
 def _cell(value: Spread | None, digits: int) -> str:
     return _NONE if value is None else value.show(digits)
 
@@ -118,5 +162,5 @@ def _spread_of(values: Sequence[float]) -> Spread | None:
     return Spread.of(values) if values else None
 
 
-def _most(values: Sequence[int]) -> str:
-    return f"{max(values) / 1e6:.0f}" if values else _NONE
+def _megabytes(value: int) -> str:
+    return f"{value / 1e6:.0f}" if value else _NONE

@@ -26,6 +26,10 @@ class LlamaBench:
         self.open_seconds = time.perf_counter() - start - first["avg_ns"] / 1e9
         self.version = f"build {first['build_number']} {first['build_commit']}"
 
+    def first(self, tokens: int) -> float:
+        """Seconds for the first prompt of a process."""
+        return float(self._run("-p", str(tokens), "-n", "0", "--no-warmup")["avg_ns"]) / 1e9
+
     def prefill(self, tokens: int) -> float:
         """Seconds for a prompt."""
         return float(self._run("-p", str(tokens), "-n", "0")["avg_ns"]) / 1e9

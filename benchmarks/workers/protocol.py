@@ -31,7 +31,8 @@ def serve(open_engine: Callable[[Path, int], Any]) -> None:
     """Open what the command line names, say how long that took, then answer until input ends.
 
     The command line is MODEL THREADS. An engine has `version` and the runs that it knows as
-    methods which give seconds.
+    methods which give seconds. `first`, asked once and before all others, is a prefill where the
+    engine has no method of that name.
     """
     answers = _own_output()
     model, threads = Path(sys.argv[1]), int(sys.argv[2])
@@ -49,6 +50,8 @@ def serve(open_engine: Callable[[Path, int], Any]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         run = request.pop("run")
+        if run == "first" and not hasattr(engine, run):
+            run = "prefill"
         try:
             _say(answers, {"seconds": getattr(engine, run)(**request), "peak_bytes": peak()})
         except Exception as error:  # whatever an engine raises is its result

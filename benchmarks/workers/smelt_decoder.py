@@ -1,21 +1,31 @@
-"""smelt's edge runtime on a decoder: the engine's calls, with an argmax between two of them."""
+"""smelt's edge runtime on a decoder: the engine's calls, with an argmax between two of them.
+
+Another engine of ours takes its place where one is named.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import smelt
 from benchmarks.workers.protocol import serve, timed, token_ids
-from smelt.runtime.edge_engine import EdgeEngine
+from smelt.runtime import edge_engine
+from smelt.runtime.engine import Engine
 from smelt.runtime.feed import DecoderFeed
 
 
 class Decoder:
-    """One `model.smelt`, from Python."""
+    """One artifact, from Python."""
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(
+        self,
+        model: Path,
+        threads: int,
+        open_engine: Callable[..., Engine] = edge_engine.open_engine,
+    ) -> None:
         self.version = smelt.__version__
-        self._engine = EdgeEngine(model, threads=threads)
+        self._engine = open_engine(model, threads=threads)
         self.weight_bytes = self._engine.bytes()["weights"]
 
     def prefill(self, tokens: int) -> float:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import smelt
 from benchmarks.workers.protocol import median_of, serve, token_ids
-from smelt.runtime.edge_engine import EdgeEngine
+from smelt.runtime import edge_engine
+from smelt.runtime.engine import Engine
 
 
 class Encoder:
-    """One `model.smelt`, from Python."""
+    """One artifact, from Python."""
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(
+        self,
+        model: Path,
+        threads: int,
+        open_engine: Callable[..., Engine] = edge_engine.open_engine,
+    ) -> None:
         self.version = smelt.__version__
-        self._engine = EdgeEngine(model, threads=threads)
+        self._engine = open_engine(model, threads=threads)
 
     def encode(self, batch: int, tokens: int, times: int) -> float:
         """Median seconds of a call."""

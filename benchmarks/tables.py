@@ -1,0 +1,109 @@
+"""What is measured on which model: the engines, the runs, and what smelt is to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks import peers
+from benchmarks.driver import Job
+from benchmarks.engines import Engine, step
+
+_PREFILL, _PAST, _DECODE, _TEXT = 512, 32, 128, 128
+
+
+@dataclass(frozen=True)
+class Model:
+    """One checkpoint and what is measured on it; `key` is its name in commands and in the page."""
+
+    key: str
+    title: str
+    engines: tuple[Engine, ...]
+    jobs: tuple[Job, ...]
+    decodes: bool
+
+
+def _smelt(name: str, form: str, model: str, worker: str, options: str) -> Engine:
+    """A row of ours: `smelt ONNX …` for onnxruntime, every other for our own runtime."""
+    onnx = name.startswith("smelt ONNX")
+    made = f"smelt/{model}-{name.removeprefix('smelt ').replace(', ', '-').replace(' ', '-')}"
+    target = "onnx --dialect ort" if onnx else "edge"
+    made += "" if onnx else ".smelt"
+    command = f"{{python}} -m smelt.cli compile {{{model}}} --target {target} {options}"
+    made_by = step(made, f"{command} --no-verify -o {made}")
+    against = "onnxruntime" if onnx else ""
+    return Engine(name, form, model, worker, made, (made_by,), against=against)
+
+
+def decoders(model: str) -> tuple[Engine, ...]:
+    """Engines that generate, by format."""
+
+    def ours(name: str, form: str, options: str) -> Engine:
+        options += " --kv f16 --context 1024" if form != "float" else " --context 1024"
+        return _smelt(name, form, model, "smelt_decoder", options)
+
+    def onnx(name: str, options: str) -> Engine:
+        return _smelt(name, "int4", model, "smelt_onnx_decoder", options)
+
+    # The bits of onnxruntime-genai's own: its last layer has 4 too.
+    same = "--quant int4,group=32,embedding=int4,lm_head=int4,activations=int8"
+    int4, int8 = "--quant int4,group=32", "--quant int8,group=32"
+    return (
+        ours("smelt int4", "int4", int4),
+        ours("smelt int4, int8 inputs", "int4", f"{int4},activations=int8"),
+        peers.llama(model, "Q4_0", "int4"),
+        peers.llama(model, "Q4_0", "int4", amx=False),
+        peers.openvino_decoder(model, "int4", "--group-size 32 --sym --ratio 1.0"),
+        peers.executorch(model),
+        peers.onnxruntime_genai(model),
+        onnx("smelt ONNX int4", int4),
+        onnx("smelt ONNX int4, int8 inputs", same),
+        ours("smelt int8", "int8", int8),
+        ours("smelt int8, int8 inputs", "int8", f"{int8},activations=int8"),
+        peers.llama(model, "Q8_0", "int8"),
+        peers.llama(model, "Q8_0", "int8", amx=False),
+        peers.openvino_decoder(model, "int8", ""),
+        ours("smelt f32", "float", ""),
+        peers.llama(model, "BF16", "float"),
+    )
+
+
+def encoders(model: str) -> tuple[Engine, ...]:
+    """Engines that read text, by format."""
+    int8 = "--quant int8,group=32"
+
+    def ours(name: str, form: str, options: str = "") -> Engine:
+        worker = "smelt_onnx_encoder" if "ONNX" in name else "smelt_encoder"
+        return _smelt(name, form, model, worker, options)
+
+    return (
+        ours("smelt f32", "float"),
+        peers.openvino_encoder(model),
+        peers.onnxruntime_encoder(model),
+        ours("smelt ONNX f32", "float"),
+        ours("smelt int8", "int8", int8),
+        ours("smelt int8, int8 inputs", "int8", f"{int8},activations=int8"),
+        peers.ctranslate2_encoder(model),
+    )
+
+
+_GENERATING = (
+    Job("prefill", {"run": "prefill", "tokens": _PREFILL}, _PREFILL, 1.25),
+    Job("decode", {"run": "decode", "past": _PAST, "tokens": _DECODE}, _DECODE, 1.5),
+)
+
+
+def _reading(times: int) -> tuple[Job, ...]:
+    return tuple(
+        Job(f"{batch}×{_TEXT}", {"run": "encode", "batch": batch, "tokens": _TEXT, "times": count})
+        for batch, count in ((1, times), (8, max(1, times // 4)))
+    )
+
+
+_SPEED = f"tokens/s, prompt of {_PREFILL}, {_DECODE} new ones after {_PAST}"
+_CALLS = "milliseconds a call, batch × tokens"
+MODELS = (
+    Model("smollm2", f"SmolLM2-135M: {_SPEED}", decoders("smollm2"), _GENERATING, True),
+    Model("qwen", f"Qwen2.5-0.5B's shape: {_SPEED}", decoders("qwen"), _GENERATING, True),
+    Model("minilm", f"all-MiniLM-L6-v2: {_CALLS}", encoders("minilm"), _reading(20), False),
+    Model("bert", f"BERT-base's shape: {_CALLS}", encoders("bert"), _reading(4), False),
+)
