@@ -9,131 +9,70 @@ others are the next beams. ``NEVER`` is far below any score, and keeps the first
 A prompt ends when no beam could still win (measured at the present length, or at the longest with
 ``early_stopping="never"``), when its results are full with ``early_stopping=True``, or when every
 continuation ends. Each prompt is on its own: the rest of its batch changes nothing.
+`diverse` and `forced` have the searches that are not this one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smelt.runtime.continuations import NEVER, Beam, Continuations, Result, ends
+from smelt.runtime.diverse import DiverseSearch
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import Feed
+from smelt.runtime.forced import ForcedSearch
 from smelt.runtime.generate import Completion, Finish, Piece, Progress, prefill
 from smelt.runtime.metrics import Metrics, Stopwatch
-from smelt.runtime.processors import F32, Row, mark, process
-from smelt.runtime.random import uniform
-from smelt.runtime.sampling import candidates, check, draw, spread
-from smelt.runtime.scores import TokenScore, largest, log_softmax, score
+from smelt.runtime.processors import F32, Row
+from smelt.runtime.scores import TokenScore, largest
 from smelt.runtime.settings import Options
 from smelt.runtime.text import Text
 
-NEVER = np.float32(-1e9)
 
+class Search(Protocol):
+    """The beams and results of one prompt, the best result first."""
 
-@dataclass
-class _Beam:
-    """A beginning that goes on: its row, the sum of its log-probabilities, and its scores."""
-
-    row: Row
-    total: np.float32
-    scores: list[TokenScore] = field(default_factory=list)
-
-    def grown(self, token: int, total: np.float32, scored: TokenScore | None) -> _Beam:
-        """This beam and one more token."""
-        return _Beam(
-            self.row.grown(token), total, self.scores if scored is None else [*self.scores, scored]
-        )
-
-
-@dataclass(frozen=True)
-class _Result:
-    """A place among the results: what holds it, and whether that has ended."""
-
-    score: np.float32
-    beam: _Beam | None
     ended: bool
+
+    @property
+    def beams(self) -> list[Beam]: ...
+    @property
+    def results(self) -> list[Result]: ...
+    def step(self, logits: F32, *, late: bool) -> list[int]:
+        """Take one more token; gives, for each beam of the next step, the beam that it was."""
+        ...
 
 
 class _Search:
-    """The beams and results of one prompt."""
+    """Plain beams."""
 
     def __init__(self, row: Row, options: Options, text: Text | None) -> None:
         self._options = options
         self._text = text
         self._count = options.num_beams
         first = [np.float32(0.0), *[NEVER] * (self._count - 1)]
-        self.beams = [_Beam(row, t) for t in first]
-        self.results = [_Result(NEVER, None, ended=False)] * self._count
+        self.beams = [Beam(row, t) for t in first]
+        self.results = [Result(NEVER, None, ended=False)] * self._count
         self._open = True
         self.ended = False
 
     def step(self, logits: F32, *, late: bool) -> list[int]:
-        """Take one more token; gives, for each beam of the next step, the beam that it was."""
         options = self._options
-        logprobs = log_softmax(logits).astype(np.float32)
-        shaped = np.stack(
-            [self._shape(p, b.row) for p, b in zip(logprobs, self.beams, strict=True)]
-        )
-        totals = (shaped + np.array([b.total for b in self.beams])[:, None]).reshape(-1)
-        check(totals, self.beams[0].row)
-        parents, tokens = np.divmod(self._continuations(totals), logits.shape[1])
-        grown = []
-        for parent, token in zip(parents.tolist(), tokens.tolist(), strict=True):
-            scored = None
-            if options.logprobs is not None:
-                scored = score(logits[parent], token, options.logprobs)
-            total = totals[parent * logits.shape[1] + token]
-            grown.append(self.beams[parent].grown(token, total, scored))
+        parents, grown = Continuations(self.beams, logits, options).best()
         new = grown[0].row.new
         full = late or new >= options.max_new_tokens
-        ends = np.array([full or self._ends(beam.row) for beam in grown])
+        over = np.array([full or ends(beam.row, options, self._text) for beam in grown])
         reached = np.array([beam.total for beam in grown])
-        self._keep_results(grown, reached, ends, new)
-        left = reached + ends.astype(np.float32) * NEVER
+        self._keep_results(grown, reached, over, new)
+        left = reached + over.astype(np.float32) * NEVER
         chosen = largest(left, self._count).tolist()
-        self.beams = [_Beam(grown[i].row, left[i], grown[i].scores) for i in chosen]
-        self._decide(new, every=bool(ends.all()))
-        return [int(parents[i]) for i in chosen]
-
-    def _ends(self, row: Row) -> bool:
-        if row.tokens[-1] in self._options.eos:
-            return True
-        if self._text is None or not self._options.stop:
-            return False
-        said = self._text.decode(row.tokens[len(row.tokens) - row.new :])
-        return any(stop in said for stop in self._options.stop)
-
-    def _shape(self, logprobs: F32, row: Row) -> F32:
-        options = self._options
-        shaped = process(logprobs, row, options)
-        if not options.greedy and shaped.max() > -np.inf:
-            keep = len(options.eos) + 1 if options.eos else 2
-            ids, weights = candidates(shaped, options, keep)
-            top = shaped.max() / np.float32(options.temperature)
-            shaped = spread(ids, weights, shaped.size) + top
-        shaped = mark(shaped, row, options)
-        if options.renormalize_logits and shaped.max() > -np.inf:
-            shaped = log_softmax(shaped).astype(np.float32)
-        return shaped
-
-    def _continuations(self, totals: F32) -> NDArray[np.int64]:
-        """Places of the best continuations, or of as many that are drawn without return."""
-        wanted = max(2, 1 + len(self._options.eos)) * self._count
-        if self._options.greedy:
-            return largest(totals, wanted)
-        row, ids = self.beams[0].row, np.arange(totals.size)
-        weights = np.exp(totals.astype(np.float64) - float(totals.max()))
-        drawn: list[int] = []
-        while len(drawn) < wanted and weights.any():
-            u = uniform(self._options.seed, row.index, row.new, draw=len(drawn) + 1)
-            drawn.append(draw(ids, weights, u))
-            weights[drawn[-1]] = 0.0
-        rest = totals.copy()
-        rest[drawn] = -np.inf
-        return np.array([*drawn, *largest(rest, wanted - len(drawn))], np.int64)
+        self.beams = [Beam(grown[i].row, left[i], grown[i].scores) for i in chosen]
+        self._decide(new, every=bool(over.all()))
+        return [parents[i] for i in chosen]
 
     @property
     def _full(self) -> bool:
@@ -141,14 +80,14 @@ class _Search:
         return self._options.early_stopping is True and all(r.ended for r in self.results)
 
     def _keep_results(
-        self, grown: Sequence[_Beam], reached: F32, ends: NDArray[np.bool_], new: int
+        self, grown: Sequence[Beam], reached: F32, over: NDArray[np.bool_], new: int
     ) -> None:
-        ended = ends & (np.arange(ends.size) < self._count)
+        ended = over & (np.arange(over.size) < self._count)
         scores = reached / np.float32(float(new) ** self._options.length_penalty)
         scores = scores + (NEVER if self._full or not self._open else np.float32(0.0))
         scores = scores + (~ended).astype(np.float32) * NEVER
         merged = [*self.results]
-        merged += [_Result(s, b, bool(e)) for s, b, e in zip(scores, grown, ended, strict=True)]
+        merged += [Result(s, b, bool(e)) for s, b, e in zip(scores, grown, ended, strict=True)]
         best = largest(np.array([result.score for result in merged]), self._count)
         self.results = [merged[i] for i in best.tolist()]
 
@@ -160,6 +99,13 @@ class _Search:
         worst = min(result.score for result in self.results)
         self._open &= any(best > (worst if r.ended else NEVER) for r in self.results)
         self.ended = not self._open or self._full or every
+
+
+def _search(row: Row, options: Options, text: Text | None) -> Search:
+    if options.force_words_ids:
+        return ForcedSearch(row, options, text)
+    kind = _Search if options.num_beam_groups == 1 else DiverseSearch
+    return kind(row, options, text)
 
 
 def search_rows(
@@ -178,7 +124,7 @@ def search_rows(
 
     ``feed`` has ``num_beams`` rows for each of ``rows``, ``done`` as many as come back.
     """
-    searches = [_Search(row, options, text) for row in rows]
+    searches = [_search(row, options, text) for row in rows]
     count = options.num_beams
     logits = prefill(feed, options, text, metrics, watch)
     while True:
@@ -207,7 +153,7 @@ def search_rows(
 
 
 def _pieces(
-    result: _Result,
+    result: Result,
     index: int,
     prompt: Row,
     done: Completion,

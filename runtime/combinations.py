@@ -57,6 +57,54 @@ REFUSALS: tuple[Refusal, ...] = (
         SmeltError,
     ),
     Refusal(
+        lambda o: o.num_beams > 1 and o.num_beams % o.num_beam_groups != 0,
+        "`num_beams` is {num_beams}, which {num_beam_groups} groups (`num_beam_groups`) do not "
+        "share evenly",
+        "a multiple of the groups",
+        SmeltError,
+    ),
+    Refusal(
+        lambda o: o.num_beams > 1 and o.num_beam_groups > 1 and o.diversity_penalty == 0.0,
+        "`num_beam_groups` is {num_beam_groups}, and without a `diversity_penalty` all of them "
+        "say the same",
+        "diversity_penalty=1.0",
+        SmeltError,
+    ),
+    Refusal(
+        lambda o: o.num_beams > 1 and o.num_beam_groups == 1 and o.diversity_penalty != 0.0,
+        "`diversity_penalty` is {diversity_penalty}, and there is one group",
+        "num_beam_groups=2, or leave it out",
+        SmeltError,
+    ),
+    Refusal(
+        lambda o: o.num_beams > 1 and o.num_beam_groups > 1 and not o.greedy,
+        "`num_beam_groups` is {num_beam_groups}, `temperature` is {temperature}: groups are not "
+        "drawn",
+        "temperature=0",
+    ),
+    Refusal(
+        lambda o: o.num_beams > 1 and bool(o.force_words_ids) and not o.greedy,
+        "`force_words_ids` does not go with drawn beams, `temperature` is {temperature}",
+        "temperature=0",
+    ),
+    Refusal(
+        lambda o: o.num_beams > 1 and bool(o.force_words_ids) and o.num_beam_groups > 1,
+        "`force_words_ids` does not go with groups, `num_beam_groups` is {num_beam_groups}",
+        "one of the two",
+    ),
+    Refusal(
+        lambda o: bool(o.force_words_ids) and o.num_beams == 1,
+        "`force_words_ids` is {force_words_ids}, and there is one beam",
+        "num_beams=4 searches for them; leave it out otherwise",
+        SmeltError,
+    ),
+    Refusal(
+        lambda o: any(set(ids) & set(o.eos) for word in o.force_words_ids for ids in word),
+        "`force_words_ids` has an end token, `eos` is {eos}",
+        "a word cannot go on after the end",
+        SmeltError,
+    ),
+    Refusal(
         lambda o: o.num_beams == 1 and o.greedy and o.num_return_sequences > 1,
         "`num_return_sequences` is {num_return_sequences}, and greedy gives the same each time",
         "a temperature, or num_beams",

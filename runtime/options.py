@@ -23,18 +23,13 @@ DEFAULT_NEW_TOKENS = 256
 # Keys of generation_config.json that would change the result but are not built, with the value at
 # which they change nothing. A model that sets one compiles, and `generate` refuses until told.
 LACKING: dict[str, Any] = {
-    "num_beam_groups": 1,
-    "diversity_penalty": 0.0,
     "penalty_alpha": 0.0,
-    "force_words_ids": None,
     "constraints": None,
     "dola_layers": None,
     "assistant_early_exit": None,
     "token_healing": False,
     "low_memory": False,
 }
-# These matter only to beam search, so they mean nothing without it.
-_BEAMS_ONLY = ("diversity_penalty", "num_beam_groups")
 
 # How `transformers` runs a model and what it hands back: no token depends on them. Invalid values
 # are an error here; those of an assistant mean nothing without one.
@@ -252,11 +247,10 @@ def _ids(value: Any) -> tuple[int, ...]:
 
 
 def _lacking(source: Mapping[str, Any]) -> tuple[str, ...]:
-    beams = source.get("num_beams") not in (None, 1)
     found = []
     for key, neutral in LACKING.items():
         value = source.get(key)
-        if value is None or value == neutral or (key in _BEAMS_ONLY and not beams):
+        if value is None or value == neutral:
             continue
         found.append(f"{key}={value}")
     return tuple(found)

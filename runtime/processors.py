@@ -32,6 +32,8 @@ class Row:
     source: tuple[int, ...] | None = None
     """What the encoder read; none for a decoder alone, whose source is its prompt."""
     constraint: Constraint | None = None
+    taken: tuple[int, ...] = ()
+    """Tokens that groups of beams before this one take in the same place."""
 
     def grown(self, token: int) -> Row:
         """A copy of this row with one more new token."""
@@ -84,6 +86,11 @@ def _bad_words(logits: F32, row: Row, options: Options) -> None:
         ends = len(ids) == 1 and ids[0] in options.eos  # the end is never a bad word
         if not ends and _ends_with(row.tokens, ids[:-1]):
             logits[ids[-1]] = -np.inf
+
+
+def _diversity(logits: F32, row: Row, options: Options) -> None:
+    times = np.bincount(np.asarray(row.taken, np.int64), minlength=logits.size)
+    logits -= np.float32(options.diversity_penalty) * times.astype(np.float32)
 
 
 def _ends_with(tokens: Sequence[int], tail: Sequence[int]) -> bool:
@@ -193,6 +200,7 @@ Processor = Callable[[F32, Row, Options], None]
 
 PROCESSORS: tuple[tuple[Wanted, Processor], ...] = (
     (lambda o, r: bool(o.sequence_bias), _sequence_bias),
+    (lambda o, r: bool(r.taken), _diversity),
     (lambda o, r: o.encoder_repetition_penalty != 1.0, _encoder_repetition_penalty),
     (lambda o, r: o.repetition_penalty != 1.0, _repetition_penalty),
     (
@@ -223,6 +231,7 @@ def check_ids(options: Options, vocab: int) -> None:
         "forced_eos_token_id": options.forced_eos,
         "bad_words_ids": [token for ids in options.bad_words_ids for token in ids],
         "sequence_bias": [token for ids, _ in options.sequence_bias for token in ids],
+        "force_words_ids": [t for word in options.force_words_ids for ids in word for t in ids],
     }
     for name, ids in named.items():
         for token in ids:

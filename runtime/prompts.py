@@ -248,12 +248,10 @@ def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[Array, Array]:
 def _pad(manifest: Manifest, text: Text | None) -> int:
     """A token to pad with; the mask hides it, so any will do where the model names none."""
     defaults = manifest.generation
-    if defaults.pad_token_id is not None:
-        return defaults.pad_token_id
-    found = None if text is None else text.special_id("pad")
-    if found is not None:
-        return found
-    return defaults.eos_token_ids[0] if defaults.eos_token_ids else 0
+    special = None if text is None else text.special_id("pad")
+    told = (defaults.pad_token_id, special, *defaults.eos_token_ids)
+    known = (token for token in told if token is not None)
+    return next((t for t in known if t < (manifest.vocab_size or t + 1)), 0)
 
 
 def _groups(ids: Sequence[Sequence[int]], limit: int | None, *, mixed: bool) -> Iterator[list[int]]:

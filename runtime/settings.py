@@ -93,6 +93,21 @@ def _sequence(name: str, value: Any) -> tuple[int, ...]:
     return _ids(name, value)
 
 
+def _words(name: str, value: Any) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Each word as the sequences of which one is said; a plain list of ids is a single one."""
+    if not isinstance(value, (list, tuple)) or not value:
+        raise SmeltError(f"`{name}` is {value!r}, wants lists of token ids, or of such lists")
+    found = []
+    for entry in value:
+        nested = isinstance(entry, (list, tuple)) and entry and isinstance(entry[0], (list, tuple))
+        word = _sequences(name, entry) if nested else (_sequence(name, entry),)
+        for ids in word:
+            if sum(other[: len(ids)] == ids for other in word) > 1:
+                raise SmeltError(f"`{name}` has {list(ids)} as the beginning of another choice")
+        found.append(word)
+    return tuple(found)
+
+
 def _biases(name: str, value: Any) -> tuple[tuple[tuple[int, ...], float], ...]:
     pairs = list(value.items()) if isinstance(value, Mapping) else value
     if not isinstance(pairs, (list, tuple)) or not pairs:
@@ -209,6 +224,11 @@ class Options:
     length_penalty: float = _option(1.0, _number(-6.0, 6.0), kind="beams")
     early_stopping: bool | str = _option(False, _early, kind="beams")
     """True, false or "never"; see ``beams``."""
+    num_beam_groups: int = _option(1, _FEW, kind="beams")
+    """Groups of beams, each kept from the tokens of those before it; see ``diverse``."""
+    diversity_penalty: float = _option(0.0, _number(0.0, 1e6), kind="beams")
+    force_words_ids: tuple[tuple[tuple[int, ...], ...], ...] = _option((), _words, kind="beams")
+    """Words that the result has, each as the sequences of which one is enough; see ``forced``."""
     # ---- guesses
     prompt_lookup_num_tokens: int | None = _option(None, _FEW)
     """Guess so many tokens by what followed the last ones before."""

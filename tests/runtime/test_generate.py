@@ -219,3 +219,10 @@ def test_run_fills_in_mask_and_positions_and_checks_the_rest() -> None:
         session.run(input_ids=[1, 2], attention_mask=[[1, 1]], position_ids=[[0, 1]])
     with pytest.raises(SmeltError, match="no function `decode`"):
         session.run("decode", input_ids=[[1]])
+
+
+def test_a_pad_token_outside_the_vocabulary_is_not_fed() -> None:
+    told = manifest(generation={"pad_token_id": VOCAB + 9, "eos_token_ids": [VOCAB]})
+    found = Session(ToyDecoder(told)).generate(ids=[[2, 3, 4], [5]], max_new_tokens=3, eos=())
+    alone = Session(ToyDecoder(told)).generate(ids=[5], max_new_tokens=3, eos=()).ids
+    assert found.wait().completions[1].ids == alone

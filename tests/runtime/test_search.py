@@ -20,6 +20,9 @@ from tests.runtime.toys import VOCAB, ToyDecoder, ToyTranslator, manifest
 FEW = [5, 9, 17]
 ONLY_FEW = [[[t], -1e4] for t in range(VOCAB) if t not in FEW]
 
+GROUPS: dict[str, Any] = {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.7}
+FORCED: dict[str, Any] = {"num_beams": 4, "force_words_ids": [[5, 6], [[8, 9], [7]]]}
+
 
 def total(prompt: list[int], new: tuple[int, ...]) -> float:
     """The log-probability of new tokens among the few after a prompt."""
@@ -47,6 +50,48 @@ def test_enough_beams_find_the_best_sequence_of_all() -> None:
     assert [tuple(c.ids) for c in found.wait().completions] == best[:4]
     scores = [c.score or 0.0 for c in found.completions]
     assert np.allclose(scores, [every[new] / 3 for new in best[:4]], atol=1e-4)
+
+
+@pytest.mark.parametrize("given", [GROUPS, FORCED], ids=["groups", "forced"])
+def test_other_searches_end_at_stop_strings_rows_and_limits(given: dict[str, Any]) -> None:
+    tokenizer = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w0"))
+    session = Session(ToyDecoder(manifest(generation={})), Text(tokenizer, {}))
+    given = {**given, "max_new_tokens": 9, "num_return_sequences": 2, "logprobs": 0}
+    finishes = set()
+    for stop in range(12, VOCAB, 5):
+        tokens = session.generate(ids=[[4], [5, 6]], eos=stop, **given).wait()
+        texts = session.generate(ids=[[4], [5, 6]], stop=f"w{stop}", **given).wait()
+        alone = [session.generate(ids=p, eos=stop, **given).wait() for p in ([4], [5, 6])]
+        assert [c.ids for c in texts.completions] == [c.ids for c in tokens.completions]
+        assert [c.ids for g in alone for c in g.completions] == [c.ids for c in tokens.completions]
+        for completion in tokens.completions:
+            finishes.add(completion.finish)
+            assert len(completion.logprobs) == len(completion.ids)
+    assert finishes == {"eos", "length"}
+    late = session.generate(ids=[2, 3], max_time=1e-9, **given).wait()
+    assert [c.finish for c in late.completions] == ["time", "time"]
+
+
+def test_forced_words_are_said_where_there_is_room_and_the_prompt_counts() -> None:
+    session = Session(ToyDecoder(manifest(generation={})))
+    words = [[11, 12, 13], [[20, 21], [22]]]
+    given: dict[str, Any] = {"num_beams": 6, "max_new_tokens": 9, "eos": (0, 1, 2)}
+    found = session.generate(ids=[[4], [5, 6]], force_words_ids=words, **given).wait()
+    for completion in found.completions:
+        said = "".join(f"<{token}>" for token in completion.ids)
+        assert "<11><12><13>" in said and ("<20><21>" in said or "<22>" in said)
+    plain = session.generate(ids=[4, 11, 12, 13, 22], **given).ids
+    assert session.generate(ids=[4, 11, 12, 13, 22], force_words_ids=words, **given).ids == plain
+    forbidden = session.generate(ids=[4], force_words_ids=[[9]], bad_words_ids=[[9]], **given)
+    assert 9 not in forbidden.ids
+
+
+def test_groups_without_a_common_token_say_different_things() -> None:
+    session = Session(ToyDecoder(manifest(generation={})))
+    given: dict[str, Any] = {"num_beams": 4, "num_beam_groups": 4, "num_return_sequences": 4}
+    found = session.generate(ids=[4], diversity_penalty=1e6, max_new_tokens=5, **given).wait()
+    for place in range(5):
+        assert len({c.ids[place] for c in found.completions}) == 4
 
 
 def test_one_beam_of_a_batch_is_that_prompt_alone() -> None:
@@ -153,6 +198,19 @@ def test_a_models_own_beams_are_searched() -> None:
         ({"early_stopping": "soon", "num_beams": 2}, SmeltError, "wants true or false"),
         ({"num_beams": 0}, SmeltError, "`num_beams` is 0"),
         ({"logprobs": -1}, SmeltError, "`logprobs` is -1"),
+        ({"num_beam_groups": 2}, SmeltError, "`num_beam_groups` is 2, and there is one beam"),
+        ({"num_beams": 2, "diversity_penalty": 1.0}, SmeltError, "there is one group"),
+        ({"num_beams": 2, "num_beam_groups": 2}, SmeltError, "all of them say the same"),
+        ({**GROUPS, "num_beams": 3}, SmeltError, "`num_beams` is 3, which 2 groups"),
+        ({**GROUPS, "top_k": 5}, UnsupportedError, "groups are not drawn"),
+        ({**GROUPS, "force_words_ids": [[3]]}, UnsupportedError, "does not go with groups"),
+        ({"force_words_ids": [[3]]}, SmeltError, "there is one beam"),
+        ({**FORCED, "top_k": 5}, UnsupportedError, "does not go with drawn beams"),
+        ({**FORCED, "eos": 6}, SmeltError, "has an end token"),
+        ({"num_beams": 2, "force_words_ids": [[VOCAB]]}, SmeltError, "has token 64"),
+        ({"num_beams": 2, "force_words_ids": [[[1, 2], [1]]]}, SmeltError, "beginning of another"),
+        ({"num_beams": 2, "force_words_ids": [[]]}, SmeltError, "that is not empty"),
+        ({"num_beams": 2, "force_words_ids": 3}, SmeltError, "or of such lists"),
     ],
     ids=str,
 )
