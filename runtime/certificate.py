@@ -67,6 +67,17 @@ class Distribution(_Record):
     passed: bool
 
 
+class FollowedSteps(_Record):
+    """The artifact's tensors that the reference, from the artifact's own inputs, computed too."""
+
+    tensors: Natural
+    followed: Natural
+    max_error: Finite
+    """The worst of those followed, over the scale of its channel."""
+    place: str
+    tolerance: Finite
+
+
 class Inputs(_Record):
     """Enough to make the same inputs again."""
 
@@ -101,6 +112,8 @@ class Certificate(_Record):
     outputs: tuple[OutputCheck, ...] = ()
     slots: tuple[SlotCheck, ...] = ()
     distribution: Distribution | None = None
+    steps: FollowedSteps | None = None
+    """Where the end alone would prove little: outputs and slots then only inform."""
     divergence: LayerDivergence | None = None
     weights_sha256: str | None = None
     """Fingerprint of the artifact's weights that were checked."""

@@ -22,6 +22,7 @@ from smelt.verifying import verify_artifact
 from tests import tiny
 
 TARGETS = [("torch", None), ("onnx", "ort"), ("onnx", "standard"), ("edge", None)]
+ONE_TERM = "int8,group=16,activations=int8"
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,18 @@ def check_again(path: Path) -> float:
 
 
 @pytest.mark.parametrize("weight", ["model.layers.1.mlp.down_proj", "model.norm.weight"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("target", "quant"), [*((target, None) for target in TARGETS), (("edge", None), ONE_TERM)]
+)
 def test_one_flipped_byte_names_its_weight(
-    target: tuple[str, str | None], weight: str, checkpoint: Path, tmp_path: Path
+    target: tuple[str, str | None],
+    quant: str | None,
+    weight: str,
+    checkpoint: Path,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
-    smelt.compile(checkpoint, target=target[0], dialect=target[1], out=out)
+    smelt.compile(checkpoint, target=target[0], dialect=target[1], out=out, quant=quant)
     file, offset = place_of(out, weight)
     with file.open("r+b") as opened:
         opened.seek(offset)
@@ -189,3 +196,76 @@ def test_cache_slot_off_by_one_is_found_although_logits_match_at_first(
     monkeypatch.setattr(State, "append", wrong)
     with pytest.raises(ParityError, match=re.escape(slot_name)):
         check_again(artifact)
+
+
+def compile_with(fault: Callable[[Any], Any], source: Path, out: Path, monkeypatch: Any) -> None:
+    """Compile for edge with one int8 term, from a program in which nodes are changed on the way."""
+    from dataclasses import replace
+
+    from smelt.ir.rewrite import rewrite_program
+    from smelt.targets import target_named
+
+    right = target_named("edge", None)
+
+    def emit(writer: Any, program: Any, *others: Any) -> Any:
+        return right.emit(writer, rewrite_program(program, fault), *others)
+
+    monkeypatch.setattr("smelt.compiling.target_named", lambda *_: replace(right, emit=emit))
+    smelt.compile(source, target="edge", out=out, quant=ONE_TERM)
+
+
+def with_eps(place: str, eps: float) -> Callable[[Any], Any]:
+    """Changes the epsilon of the norm at a place."""
+
+    def change(node: Any) -> Any:
+        attrs = dict(node.attrs)
+        if place not in node.source or "eps" not in attrs or attrs["eps"] == eps:
+            return None
+        return node.op(*node.operands, **attrs | {"eps": eps})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("place", "eps", "named"),
+    [
+        ("model.layers.0.input_layernorm", 0.001, r"model\.layers\.0\.self_attn\.key"),
+        ("model.layers.1.input_layernorm", 0.02, r"model\.layers\.1\.self_attn\.key"),
+        ("model.norm", 0.02, "logits"),
+    ],
+    ids=["first layer", "second layer", "end"],
+)
+def test_small_fault_beside_one_term_names_the_layer(
+    place: str,
+    eps: float,
+    named: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A norm that is a hundredth too small: less than rounding makes of the end in deep models."""
+    with pytest.raises(ParityError) as found:
+        compile_with(with_eps(place, eps), checkpoint, tmp_path / "out", monkeypatch)
+    assert re.search(named, str(found.value.place))
+    assert not (tmp_path / "out").exists()
+
+
+def test_fault_beside_one_term_in_an_encoder_names_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "encoder.layer.1.attention.output.LayerNorm"
+    source = tiny.bert(tmp_path / "bert")
+    with pytest.raises(ParityError) as found:
+        compile_with(with_eps(place, 0.5), source, tmp_path / "out", monkeypatch)
+    assert found.value.place == place
+
+
+def test_one_term_is_proven_step_by_step(checkpoint: Path, tmp_path: Path) -> None:
+    smelt.compile(checkpoint, target="edge", out=tmp_path / "out", quant=ONE_TERM)
+    certificate = smelt.open(tmp_path / "out").manifest.certificate
+    assert certificate is not None and certificate.passed and certificate.steps is not None
+    assert certificate.steps.followed > 10
+    assert certificate.steps.max_error <= certificate.steps.tolerance
+    assert all(check.tolerance is None for check in certificate.outputs)
+    assert all(check.tolerance is None for check in certificate.slots)
+    assert verify_artifact(tmp_path / "out")["status"] == "passed"

@@ -57,8 +57,9 @@ def build_module(
             self._derived: dict[str, str] = {}
             self._moved: dict[str, str] = {}
             self.lazy = None if is_resident else weights
-            #: Hears where each tensor of a call comes from, and the tensor.
-            self.listener: Callable[[str, Any], None] | None = None
+            #: Hears where each tensor of a call comes from, and the tensor; what it answers, if
+            #: not None, takes the tensor's place.
+            self.listener: Callable[[str, Any], Any] | None = None
             if is_resident:
                 _register(self, program, weights, device)
 
@@ -134,7 +135,8 @@ def _run(module: Any, plan: _Plan, state: State, inputs: Mapping[str, Tensor]) -
             else:
                 values[index] = step.row(*operands, **attrs)
             if module.listener is not None:
-                module.listener(step.node.source, values[index])
+                instead = module.listener(step.node.source, values[index])
+                values[index] = values[index] if instead is None else instead
         for dead in step.dead:
             del values[dead]
     for slot, index in plan.writes:

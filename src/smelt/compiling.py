@@ -10,6 +10,7 @@ from typing import Any
 
 from smelt.describe import companions, describe
 from smelt.errors import UnsupportedError
+from smelt.following import Follower, Trace
 from smelt.freed_memory import give_back
 from smelt.frontend.build import build
 from smelt.frontend.checkpoint import Checkpoint, open_checkpoint
@@ -28,7 +29,16 @@ from smelt.runtime.certificate import Certificate
 from smelt.runtime.manifest import Manifest
 from smelt.runtime.text import Text
 from smelt.targets import Target, target_named
-from smelt.verify import REFERENCE, Expected, certify, expected, require, run_steps, tolerance_of
+from smelt.verify import (
+    REFERENCE,
+    Expected,
+    Followed,
+    certify,
+    expected,
+    require,
+    run_steps,
+    tolerance_of,
+)
 
 #: Hears what is happening, how much of it is done, and how much there is (0 where unknown).
 Progress = Callable[[str, int, int], None]
@@ -167,7 +177,13 @@ class _Job:
         windows = {slot.name: slot.window for slot in self.optimized.slots.values()}
         is_quantized = self.settings.quant is not None
         # The artifact first, and closed again: it and the references never take memory together.
-        ran = None if reason is not None else run_steps(self.target.open(path), probe, self._tell)
+        ran, trace = None, None
+        if reason is None:
+            engine = self.target.open(path)
+            ran = run_steps(engine, probe, self._tell)
+            if self._rounding() == "int8" and self.target.name == "edge":
+                trace = Trace(engine, probe)
+            del engine
         give_back()
         original = self._expected(
             self.original, Weights(self.original, self.checkpoint.read), probe
@@ -175,7 +191,8 @@ class _Job:
         self.checkpoint.rest()
         give_back()
         meaning = self._expected(self.optimized, self.weights, probe) if is_quantized else original
-        golden = pack(probe, meaning, windows)
+        followed = None if trace is None else self._followed(trace, probe)
+        golden = pack(probe, meaning if followed is None else followed.meaning, windows)
         if ran is None:
             assert reason is not None
             # `smelt verify` completes it on a machine that can run the artifact.
@@ -197,12 +214,20 @@ class _Job:
             bits=self._bits(),
             text="the passage in smelt.probe" if passage else None,
             name=self.target.engine_name(),
+            followed=followed,
         )
         require(certificate)
         return certificate, golden
 
     def _expected(self, program: Program, weights: Weights, probe: Probe) -> Expected:
         return expected(program, weights, probe, self._tell)
+
+    def _followed(self, trace: Trace, probe: Probe) -> Followed:
+        """The meaning again, on the artifact's own tensors."""
+        follower = Follower(trace)
+        meaning = expected(self.optimized, self.weights, probe, self._tell, follower)
+        trace.close()
+        return Followed(meaning, follower)
 
     def _tell(self, what: str) -> None:
         self.progress(what, 0, 0)

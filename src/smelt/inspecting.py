@@ -157,6 +157,12 @@ def _certificate(c: Certificate | None) -> Iterator[str]:
         )
     for bound in c.tolerances:
         yield f"             tolerance {bound.value:g} ({bound.name}): {bound.derived}"
+    if c.steps is not None:
+        yield (
+            f"             on the artifact's own inputs: {c.steps.followed} of {c.steps.tensors} "
+            f"tensors met, worst error {c.steps.max_error:.1e} of its channel; outputs and caches "
+            "above only inform"
+        )
     if c.distribution is not None:
         d = c.distribution
         yield (

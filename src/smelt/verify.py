@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from smelt.errors import ParityError
+from smelt.following import SAME, Follower
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
 from smelt.probe import SEED, Call, Probe, pair
 from smelt.runtime.certificate import (
     Certificate,
     Distribution,
+    FollowedSteps,
     Inputs,
     LayerDivergence,
     OutputCheck,
@@ -27,6 +29,7 @@ from smelt.runtime.certificate import (
     Tolerance,
 )
 from smelt.runtime.engine import Engine
+from smelt.sketch import sketch
 from smelt.trace import Places, first_fault
 
 Array = np.ndarray[Any, Any]
@@ -45,6 +48,11 @@ TOLERANCES = {
     "int16": (
         1e-3,
         "as int8, but an activation's second term moves by one code: 1/127 of 1/127 of its group",
+    ),
+    "followed": (
+        1e-3,
+        "each step on the artifact's own inputs, rounded to the same codes: f32 sums in another "
+        "order, 1e-4, and a value that this moves over a border of f16, 2^-11",
     ),
 }
 
@@ -68,9 +76,16 @@ class Expected:
 
 
 def expected(
-    program: Program, weights: Weights, probe: Probe, progress: Progress = lambda what: None
+    program: Program,
+    weights: Weights,
+    probe: Probe,
+    progress: Progress = lambda what: None,
+    follower: Follower | None = None,
 ) -> Expected:
-    """Run the reference over a probe; weights are read one at a time and let go."""
+    """Run the reference over a probe; weights are read one at a time and let go.
+
+    follower: takes the reference on with the tensors of an artifact.
+    """
     import torch
 
     from smelt.backends.torch.reference import reference_module
@@ -80,19 +95,32 @@ def expected(
     state = State(program)
     outputs: dict[str, dict[str, Array]] = {}
     places = Places()
-    if not program.slots:
-        module.listener = places.hear
+    listens = not program.slots
     for call in probe.steps if probe.is_divided else probe.whole:
         progress(f"reference {call.function}")
+        if follower is not None:
+            follower.begin(call.function)
+        module.listener = _listener(places if listens else None, follower)
         tensors = {name: torch.from_numpy(np.array(a)) for name, a in call.inputs.items()}
         with torch.inference_mode():
             found = module(call.function, state, **tensors)
         known = outputs.setdefault(call.function, {})
         for name, tensor in found.items():
             known[name] = _joined(known.get(name), tensor.float().numpy())
-        module.listener = None
+        module.listener, listens = None, False
     held = {n: t.float().numpy() for n, t in state.tensors().items()}
     return Expected(outputs, held, places.sketches)
+
+
+def _listener(places: Places | None, follower: Follower | None) -> Callable[[str, Any], Any]:
+    """Both hear what the reference computed; only the second answers."""
+
+    def hear(place: str, tensor: Any) -> Any:
+        if places is not None:
+            places.hear(place, tensor)
+        return None if follower is None else follower.hear(place, tensor)
+
+    return hear
 
 
 def _joined(before: Array | None, array: Array) -> Array:
@@ -120,6 +148,14 @@ def run_steps(engine: Engine, probe: Probe, progress: Progress = lambda what: No
     return Ran(results, state)
 
 
+@dataclass(frozen=True)
+class Followed:
+    """What the meaning gives when it goes on with the artifact's own tensors, and how that went."""
+
+    meaning: Expected
+    follower: Follower
+
+
 def certify(
     ran: Ran,
     probe: Probe,
@@ -132,50 +168,119 @@ def certify(
     bits: int | None = None,
     text: str | None = None,
     name: str = "",
+    followed: Followed | None = None,
 ) -> Certificate:
     """Compare what an artifact gave with its references.
 
     reopen: opens the artifact again, to find where a fault is. windows: how many newest entries of
     each slot matter. rounding: a key of ``TOLERANCES``, the coarsest rounding that the artifact
-    does. original and bits: for a quantized artifact. The certificate may say "failed"; see
-    ``require``.
+    does. original and bits: for a quantized artifact. followed: decides in the meaning's place,
+    and the distance from that is only told. The certificate may say "failed"; see ``require``.
     """
-    tolerance = tolerance_of(rounding)
-    checks: list[OutputCheck] = []
+    tolerance = tolerance_of(rounding if followed is None else "followed")
+    near = meaning if followed is None else followed.meaning
+    checks, slots = _checks(ran, probe, near, tolerance.value, windows)
     logits: list[tuple[Array, Array]] = []
     for call, outputs in ran.results:
-        for output, actual, wanted in pair(outputs, call, meaning.outputs[call.function]):
-            checks.append(_output(call, output, actual, wanted, tolerance.value))
         if original is not None and "logits" in outputs and outputs["logits"].ndim == 3:
             pairs = pair(outputs, call, original.outputs[call.function])
             logits += [(a, w) for n, a, w in pairs if n == "logits"]
-    slots = [
-        _slot(slot, probe.decode, ran.state.get(slot), wanted, tolerance.value, windows.get(slot))
-        for slot, wanted in meaning.state.items()
-    ]
     distribution = _distribution(logits, probe, bits) if logits and bits else None
     passed = all(c.passed for c in checks) and all(s.passed for s in slots)
     passed = passed and (distribution is None or distribution.passed)
+    divergence = _divergence(
+        checks,
+        slots,
+        lambda: first_fault(
+            reopen(),
+            probe.steps[0].function,
+            probe.steps[0].inputs,
+            near.places,
+            tolerance.value if followed is None else SAME,
+        ),
+    )
+    tolerances: tuple[Tolerance, ...] = (tolerance,)
+    if followed is not None:
+        free = _checks(ran, probe, meaning, tolerance.value, windows)
+        checks = [_told(c, now.passed) for c, now in zip(free[0], checks, strict=True)]
+        slots = [_told(c, now.passed) for c, now in zip(free[1], slots, strict=True)]
+        tolerances = (_drift(ran, meaning, windows, rounding), tolerance)
     return Certificate(
         status="passed" if passed else "failed",
         reference=REFERENCE + (" with the same codes" if bits else ""),
         engine=name,
         inputs=(Inputs(seed=SEED, prefill=probe.prefill, decode_steps=probe.decode, text=text),),
-        tolerances=(tolerance,),
+        tolerances=tolerances,
         outputs=tuple(checks),
         slots=tuple(slots),
         distribution=distribution,
-        divergence=_divergence(
-            checks,
-            slots,
-            lambda: first_fault(
-                reopen(),
-                probe.steps[0].function,
-                probe.steps[0].inputs,
-                meaning.places,
-                tolerance.value,
-            ),
-        ),
+        steps=None if followed is None else _steps(followed.follower),
+        divergence=divergence,
+    )
+
+
+def _checks(
+    ran: Ran,
+    probe: Probe,
+    meaning: Expected,
+    tolerance: float,
+    windows: Mapping[str, int | None],
+) -> tuple[list[OutputCheck], list[SlotCheck]]:
+    """Every output of every step, and every slot at the end."""
+    outputs = [
+        _output(call, output, actual, wanted, tolerance)
+        for call, given in ran.results
+        for output, actual, wanted in pair(given, call, meaning.outputs[call.function])
+    ]
+    slots = [
+        _slot(slot, probe.decode, ran.state.get(slot), wanted, tolerance, windows.get(slot))
+        for slot, wanted in meaning.state.items()
+    ]
+    return outputs, slots
+
+
+Check = TypeVar("Check", OutputCheck, SlotCheck)
+
+
+def _told(check: Check, passed: bool) -> Check:
+    """A check that informs: without a tolerance, and passed as the followed reference decided."""
+    return check.model_copy(update={"tolerance": None, "passed": passed, "first_bad": None})
+
+
+def _drift(
+    ran: Ran, meaning: Expected, windows: Mapping[str, int | None], rounding: str
+) -> Tolerance:
+    """How far sketches of a run elsewhere, where f32 sums have another order, may part from the
+    meaning's: this run is one sample of that.
+    """
+    value, why = TOLERANCES[rounding]
+    pairs = [
+        (actual, wanted)
+        for call, given in ran.results
+        for _, actual, wanted in pair(given, call, meaning.outputs[call.function])
+    ]
+    pairs += [
+        (newest(ran.state[slot], windows.get(slot)), newest(wanted, windows.get(slot)))
+        for slot, wanted in meaning.state.items()
+        if slot in ran.state
+    ]
+    found = (_distance(sketch(actual), sketch(wanted)) for actual, wanted in pairs)
+    worst = max((error / scale for error, scale in found), default=0.0)
+    return Tolerance(
+        name=f"{rounding} drift",
+        value=max(value, 2 * worst),
+        derived=f"{why}; and sketches of a run elsewhere part from the meaning's as this run's, "
+        f"{worst:.2g}, or twice as far",
+    )
+
+
+def _steps(follower: Follower) -> FollowedSteps:
+    return FollowedSteps(
+        tensors=follower.tensors,
+        followed=follower.followed,
+        max_error=follower.worst,
+        place=follower.place,
+        tolerance=SAME,
     )
 
 
