@@ -80,12 +80,9 @@ def _stripped(library: Path, folder: Path) -> int:
 
 
 def _greedy(path: Path, count: int) -> list[int]:
-    """What Python's engine generates, without the token that ends it."""
-    generation = smelt.open(path, threads=1).generate(
-        ids=PROMPT, max_new_tokens=count, temperature=0.0
-    )
-    ids = generation.wait().ids
-    return ids[:-1] if generation.finish == "eos" else ids
+    """What Python's engine generates."""
+    session = smelt.open(path, threads=1)
+    return session.generate(ids=PROMPT, max_new_tokens=count, temperature=0.0).wait().ids
 
 
 def _llama(folder: Path) -> Path:

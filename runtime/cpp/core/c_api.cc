@@ -1,23 +1,9 @@
-// The C API over Model, Session and Generator.
+// The C API over Model and Session.
 #include <cstdio>
 #include <cstring>
 #include <new>
 
-#include "core/generate.h"
-#include "core/last_error.h"
-#include "core/session.h"
-#include "smelt/smelt.h"
-
-struct smelt_model {
-  smelt::Model::Pointer model;
-};
-
-struct smelt_session {
-  std::unique_ptr<smelt::Session> session;
-  std::optional<smelt::Generator> generator;
-  smelt_profile profile = nullptr;
-  void* profile_context = nullptr;
-};
+#include "core/handles.h"
 
 namespace {
 
@@ -32,20 +18,22 @@ smelt_code Fail(const Status& status) {
   return static_cast<smelt_code>(status.code());
 }
 
-const Model::Pointer& ModelOf(const smelt_model* model) { return model->model; }
-
 }  // namespace smelt
 
 namespace {
 
+using smelt::Done;
 using smelt::Fail;
-
-smelt_code Done(const smelt::Status& status) { return status.ok() ? SMELT_OK : Fail(status); }
 
 smelt_code NoMemory() { return Fail(smelt::Error(smelt::Code::kOutOfMemory, "out of memory")); }
 
 smelt_code Refuse(const char* what) {
   return Fail(smelt::Error(smelt::Code::kInvalidArgument, "%s", what));
+}
+
+// What generation knows of the state holds for the first tokens only.
+void Forget(smelt_session* session, size_t kept) {
+  if (session->generator) session->generator->Forget(kept);
 }
 
 smelt_code Wrap(smelt::Result<smelt::Model::Pointer> result, smelt_model** out) {
@@ -166,7 +154,7 @@ smelt_code smelt_session_open(const smelt_model* model, const smelt_options* opt
   auto* session = new (std::nothrow) smelt_session;
   if (!session) return NoMemory();
   session->session = std::move(*result);
-  auto generator = smelt::Generator::Make(session->session.get());
+  auto generator = smelt::generation::Generator::Make(session->session.get());
   if (generator.ok()) session->generator.emplace(std::move(*generator));
   *out = session;
   return SMELT_OK;
@@ -197,6 +185,7 @@ smelt_code smelt_run(smelt_session* session, uint32_t function, const smelt_tens
     converted[i] = {from.data, static_cast<smelt::Elem>(from.type), from.rank, {}};
     std::memcpy(converted[i].dims, from.dims, sizeof from.dims);
   }
+  Forget(session, 0);
   return Done(session->session->Run(function, converted, static_cast<uint32_t>(count)));
 }
 
@@ -214,13 +203,20 @@ smelt_code smelt_output(const smelt_session* session, uint32_t function, uint32_
 
 void smelt_ask(smelt_session* session, int64_t rows) { session->session->Ask(rows); }
 
-void smelt_reset(smelt_session* session) { session->session->Reset(); }
+void smelt_reset(smelt_session* session) {
+  Forget(session, 0);
+  session->session->Reset();
+}
+
 int64_t smelt_past(const smelt_session* session) { return session->session->past(); }
 smelt_code smelt_rewind(smelt_session* session, int64_t past) {
-  return Done(session->session->Rewind(past));
+  const smelt::Status status = session->session->Rewind(past);
+  if (status.ok()) Forget(session, static_cast<size_t>(past));
+  return Done(status);
 }
 
 smelt_code smelt_reorder(smelt_session* session, const int64_t* rows, size_t count) {
+  Forget(session, 0);
   return Done(session->session->Reorder(rows, static_cast<int64_t>(count)));
 }
 
@@ -237,15 +233,6 @@ smelt_code smelt_state_shape(const smelt_session* session, uint32_t slot, smelt_
 
 smelt_code smelt_state_read(const smelt_session* session, uint32_t slot, void* out, size_t bytes) {
   return Done(session->session->ReadState(slot, out, static_cast<int64_t>(bytes)));
-}
-
-smelt_code smelt_generate(smelt_session* session, const int64_t* tokens, size_t count, size_t most,
-                          smelt_on_token on_token, void* context) {
-  if (!session->generator) {
-    return Fail(
-        smelt::Error(smelt::Code::kUnsupported, "the model is not a causal language model"));
-  }
-  return Done(session->generator->Run(tokens, count, most, on_token, context));
 }
 
 void smelt_set_profile(smelt_session* session, smelt_profile profile, void* context) {

@@ -21,17 +21,14 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "error: %s\n", smelt::Message());
     return 1;
   }
-  smelt::TextStream stream(tokenizer);
-  const auto show = [](std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
+  smelt_generation how = SMELT_GENERATION;
+  how.tokenizer = tokenizer.get();
+  how.max_new_tokens = std::strtoll(argv[2], nullptr, 10);
+  const smelt_code code = runner.Generate(prompt, how, [](const smelt_token& token) {
+    std::fwrite(token.text, 1, token.text_bytes, stdout);
     std::fflush(stdout);
-  };
-  const size_t most = std::strtoull(argv[2], nullptr, 10);
-  const smelt_code code = runner.Generate(prompt.data(), prompt.size(), most, [&](int64_t token) {
-    show(stream.Push(token));
     return true;
   });
-  show(stream.Finish());
   std::printf("\n");
   if (code) std::fprintf(stderr, "error: %s\n", smelt::Message());
   return code ? 1 : 0;

@@ -1,6 +1,6 @@
 // Generates from token ids: generate MODEL.smelt MOST TOKEN [TOKEN ...]
-// Prints each new id as it comes, then the speed. SMELT_THREADS sets the number of threads.
-#include <chrono>
+// Prints each new id as it comes, then the speed; the likeliest token each time. SMELT_THREADS sets
+// the number of threads.
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -12,7 +12,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s MODEL.smelt MOST TOKEN [TOKEN ...]\n", argv[0]);
     return 2;
   }
-  const size_t most = std::strtoull(argv[2], nullptr, 10);
   std::vector<int64_t> prompt;
   for (int i = 3; i < argc; ++i) prompt.push_back(std::strtoll(argv[i], nullptr, 10));
 
@@ -26,13 +25,11 @@ int main(int argc, char** argv) {
     return 1;
   }
 
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  Clock::time_point first = start;
-  size_t made = 0;
-  const smelt_code code = runner.Generate(prompt.data(), prompt.size(), most, [&](int64_t token) {
-    if (made++ == 0) first = Clock::now();
-    std::printf("%lld ", static_cast<long long>(token));
+  smelt_generation how = SMELT_GENERATION;
+  how.max_new_tokens = std::strtoll(argv[2], nullptr, 10);
+  how.temperature = 0;
+  const smelt_code code = runner.Generate(prompt, how, [](const smelt_token& token) {
+    std::printf("%lld ", static_cast<long long>(token.id));
     std::fflush(stdout);
     return true;
   });
@@ -41,10 +38,12 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "error: %s\n", smelt::Message());
     return 1;
   }
-  const double prefill = std::chrono::duration<double>(first - start).count();
-  const double decode = std::chrono::duration<double>(Clock::now() - first).count();
-  std::fprintf(stderr, "%zu prompt tokens in %.3f s, %zu new ones at %.1f tokens/s\n",
-               prompt.size(), prefill, made,
-               made > 1 && decode > 0 ? static_cast<double>(made - 1) / decode : 0.0);
+  const smelt_metrics m = runner.Metrics();
+  std::fprintf(stderr, "%lld prompt tokens in %.3f s, %lld new ones at %.1f tokens/s\n",
+               static_cast<long long>(m.prompt_tokens), m.first_token_seconds,
+               static_cast<long long>(m.new_tokens),
+               m.decode_seconds > 0 ? static_cast<double>(m.new_tokens - 1) /
+                                          (m.total_seconds - m.first_token_seconds)
+                                    : 0.0);
   return 0;
 }

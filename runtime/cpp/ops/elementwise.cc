@@ -7,14 +7,6 @@
 
 namespace smelt {
 
-bool Spreads(const View& a, const View& out) {
-  if (a.rank > out.rank) return false;
-  for (int axis = 0; axis < a.rank; ++axis) {
-    if (a.dims[axis] != 1 && a.dims[axis] != out.dims[axis + out.rank - a.rank]) return false;
-  }
-  return true;
-}
-
 namespace ops {
 namespace {
 

@@ -3,9 +3,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "core/last_error.h"
-#include "core/model.h"
-#include "smelt/smelt.h"
+#include "core/handles.h"
 #include "template/template.h"
 
 using smelt::Fail;
@@ -26,7 +24,7 @@ smelt_code NoMemory() { return Fail(smelt::Error(smelt::Code::kOutOfMemory, "out
 extern "C" {
 
 smelt_code smelt_template_open(const smelt_model* model, const char* name, smelt_template** out) {
-  const smelt::Model::Pointer& held = smelt::ModelOf(model);
+  const smelt::Model::Pointer& held = model->model;
   char path[104];
   if (!name) name = "default";
   const int bytes = std::snprintf(path, sizeof path, "chat_template.%s.code", name);

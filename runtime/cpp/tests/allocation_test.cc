@@ -3,13 +3,14 @@
 //   allocation_test MODEL.smelt TOKENS [CONTEXT]
 // The allocator is replaced by counting functions in front of glibc's; under AddressSanitizer,
 // which replaces it itself, by its hooks.
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
-#include "core/generate.h"
 #include "core/session.h"
+#include "generation/generator.h"
 
 namespace {
 
@@ -102,28 +103,42 @@ int Check(const char* path, int64_t tokens, int64_t context, int threads) {
   // Tables of views and calls are taken as well; the arena is the one large piece.
   REQUIRE(largest.load() >= plan->total(), "no piece of %lld bytes was taken",
           static_cast<long long>(plan->total()));
-  smelt::Result<smelt::Generator> generator = smelt::Generator::Make(&session);
+  using smelt::generation::Generator;
+  smelt::Result<Generator> generator = Generator::Make(&session);
   REQUIRE(generator.ok(), "%s", generator.status().message());
 
-  const int64_t room = session.context() - 4;
+  smelt_generation plain = SMELT_GENERATION, full = SMELT_GENERATION;
+  plain.temperature = 0;
+  full.temperature = 2;
+  full.top_p = 0.99;
+  full.min_p = 1e-6;
+  full.typical_p = 0.99;
+  full.eta_cutoff = 1e-6;
+  full.repetition_penalty = 1.1;
+  full.frequency_penalty = full.presence_penalty = 0.01;
+  full.no_repeat_ngram_size = 8;
+  full.watermark_bias = 1;
+  full.logprobs = 3;
   int64_t made = 0;
-  count = 0;
-  counting = true;
-  while (made < tokens) {
-    const int64_t prompt[3] = {1, 3, 2};
-    const int64_t before = made;
-    auto counted = [](void* sum, int64_t) { return ++*static_cast<int64_t*>(sum), 0; };
-    const smelt::Status status = generator->Run(
-        prompt, 3, static_cast<size_t>(std::min(room, tokens - made)), counted, &made);
-    if (!status.ok()) {
+  count = largest = 0;
+  for (const smelt_generation& each : {plain, full}) {
+    smelt_generation how = each;
+    bool is_warm = each.temperature == 0;  // other settings take their memory in their first call
+    const int64_t goal = made + tokens / 2;
+    while (made < goal) {
+      const int64_t prompt[3] = {1, 3, 2};
+      how.max_new_tokens = std::max<int64_t>(1, std::min(session.context() - 4, goal - made));
+      auto counted = [](void* sum, const smelt_token*) { return ++*static_cast<int64_t*>(sum), 0; };
+      if (is_warm) counting = true;
+      const smelt::Status status =
+          generator->Run(prompt, 3, &how, nullptr, counted, &made, std::atomic<bool>(false));
+      if (status.ok() && session.past() > 2 && session.Rewind(session.past() - 1).ok()) ++made;
+      session.Reset();
       counting = false;
       REQUIRE(status.ok(), "%s", status.message());
+      is_warm = true;
     }
-    if (made == before) ++made;  // an end token came first: a call all the same
-    if (session.past() > 2 && session.Rewind(session.past() - 1).ok()) ++made;
-    session.Reset();
   }
-  counting = false;
   REQUIRE(count.load() == 0, "%lld allocations during %lld tokens, the largest of %lld bytes",
           static_cast<long long>(count.load()), static_cast<long long>(made),
           static_cast<long long>(largest.load()));

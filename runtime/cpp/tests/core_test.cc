@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "core/crc32.h"
-#include "core/generate.h"
+#include "generation/generator.h"
 #include "smelt/smelt.hpp"
 #include "tests/core_model.h"
 #include "tests/testing.h"
@@ -265,16 +265,18 @@ TEST(GenerateIsTheArgmaxOfEachStep) {
   auto session = OpenSession(Small(1, 1, 3));  // the prompt takes three chunks
   auto other = OpenSession(Small());
   REQUIRE(session && other);
-  auto generator = Generator::Make(session.get());
+  auto generator = generation::Generator::Make(session.get());
   REQUIRE(generator.ok());
   std::vector<int64_t> made, expected;
+  smelt_generation how = SMELT_GENERATION;
+  how.max_new_tokens = 6;
   EXPECT_OK(generator->Run(
-      kPrompt.data(), kPrompt.size(), 6,
-      [](void* to, int64_t token) {
-        static_cast<std::vector<int64_t>*>(to)->push_back(token);
+      kPrompt.data(), kPrompt.size(), &how, nullptr,
+      [](void* to, const smelt_token* token) {
+        static_cast<std::vector<int64_t>*>(to)->push_back(token->id);
         return 0;
       },
-      &made));
+      &made, std::atomic<bool>(false)));
   Fed fed = Feed(other.get(), kPrompt);
   while (expected.size() < 6) {
     expected.push_back(std::max_element(fed.logits.begin(), fed.logits.end()) - fed.logits.begin());
@@ -343,7 +345,9 @@ TEST(TheCApiSaysWhatIsWrong) {
   options = SMELT_OPTIONS;
   REQUIRE(runner.Open(file, options) == SMELT_OK);
   size_t count = 0;
-  EXPECT(runner.Generate(kPrompt.data(), kPrompt.size(), 5, [&](int64_t) { return ++count < 2; }) ==
+  smelt_generation how = SMELT_GENERATION;
+  how.max_new_tokens = 5;
+  EXPECT(runner.Generate(kPrompt, how, [&](const smelt_token&) { return ++count < 2; }) ==
          SMELT_OK);
   EXPECT(count == 2);
   EXPECT(smelt_session_most(runner.get(), "nothing") == -1);

@@ -3,17 +3,10 @@
 #include <cstring>
 #include <new>
 
-#include "core/last_error.h"
-#include "core/model.h"
-#include "smelt/smelt.h"
+#include "core/handles.h"
 #include "text/tokenizer.h"
 
 using smelt::Fail;
-
-struct smelt_tokenizer {
-  smelt::Model::Pointer model;  // the tables lie in its file
-  smelt::text::Tokenizer tokenizer;
-};
 
 namespace {
 
@@ -38,7 +31,7 @@ size_t WithState(smelt_text_stream* stream, const Use& use) {
 extern "C" {
 
 smelt_code smelt_tokenizer_open(const smelt_model* model, smelt_tokenizer** out) {
-  const smelt::Model::Pointer& held = smelt::ModelOf(model);
+  const smelt::Model::Pointer& held = model->model;
   const smelt::FileRecord* file = held->FindFile(kTables);
   if (!file)
     return Fail(smelt::Error(smelt::Code::kUnsupported, "the file holds no compiled tokenizer"));

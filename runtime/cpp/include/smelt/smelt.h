@@ -10,11 +10,14 @@
  *   options.context = 512;
  *   smelt_session* session;
  *   if (smelt_session_open(model, &options, &session)) die(smelt_error());
- *   smelt_generate(session, prompt, prompt_count, 64, on_token, NULL);
+ *   smelt_generation how = SMELT_GENERATION;
+ *   how.max_new_tokens = 64;
+ *   if (smelt_generate(session, prompt, prompt_count, &how, on_token, NULL)) die(smelt_error());
  */
 #ifndef SMELT_SMELT_H_
 #define SMELT_SMELT_H_
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,7 +25,7 @@
 extern "C" {
 #endif
 
-#define SMELT_ABI 1
+#define SMELT_ABI 2
 #define SMELT_MAX_RANK 6
 
 #if defined(__GNUC__)
@@ -146,12 +149,130 @@ SMELT_API smelt_code smelt_state_shape(const smelt_session* session, uint32_t sl
 SMELT_API smelt_code smelt_state_read(const smelt_session* session, uint32_t slot, void* out,
                                       size_t bytes);
 
+/* ---- generation ---- */
+/* docs/generation.md says what each option does; the same seed gives the same tokens as in Python.
+ * A list whose `ids` is NULL is unset, one whose `count` is 0 is empty. */
+typedef struct smelt_ids {
+  const int64_t* ids;
+  size_t count;
+} smelt_ids;
+
+typedef struct smelt_bias {
+  smelt_ids tokens;
+  double bias;
+} smelt_bias;
+
+#define SMELT_RANDOM UINT64_MAX /* another seed each time; smelt_last_metrics says which */
+
+/* How tokens are chosen. What is unset (NaN, -1, NULL) is what the model's file says, and where it
+ * says nothing what is in parentheses. Sampling is on when `temperature` is above 0, when another
+ * option marked S is set, or when the file asks for it. */
+typedef struct smelt_generation {
+  size_t struct_bytes;              /* sizeof(smelt_generation) */
+  const smelt_tokenizer* tokenizer; /* for stop strings and smelt_token.text; NULL: ids alone */
+  int64_t max_new_tokens;           /* (256) */
+  int64_t min_new_tokens;           /* (0) */
+  int64_t min_length;               /* of prompt and new tokens (0) */
+  double max_time;                  /* seconds (no limit) */
+  smelt_ids eos;                    /* tokens that end a row (none) */
+  const char* const* stop;          /* strings before which a row ends (none) */
+  size_t stop_count;
+  uint64_t seed;
+  int64_t row;      /* of the random numbers (0) */
+  int64_t logprobs; /* log-probabilities of each token and so many of the likeliest (off) */
+  double temperature;
+  double top_h;          /* S (off) */
+  int64_t top_k;         /* S; 0: all (0) */
+  double top_p;          /* S (1) */
+  double min_p;          /* S (0) */
+  double typical_p;      /* S (1) */
+  double epsilon_cutoff; /* S (0) */
+  double eta_cutoff;     /* S (0) */
+  const smelt_bias* sequence_bias;
+  size_t sequence_bias_count;
+  double encoder_repetition_penalty; /* (1) */
+  double repetition_penalty;         /* (1) */
+  double frequency_penalty;          /* (0) */
+  double presence_penalty;           /* (0) */
+  int64_t no_repeat_ngram_size;      /* (0) */
+  int64_t encoder_no_repeat_ngram_size;
+  const smelt_ids* bad_words;
+  size_t bad_words_count;
+  int64_t forced_bos;   /* the first token, behind a prompt of one */
+  smelt_ids forced_eos; /* the last token, where there is no more room */
+  int64_t decay_start;  /* exponential_decay_length_penalty: new tokens before it, */
+  double decay_factor;  /* and the factor of each one more */
+  smelt_ids suppress;
+  smelt_ids begin_suppress;
+  double watermark_bias; /* of green tokens; set to have a watermark */
+  double watermark_ratio;
+  int64_t watermark_key;
+  int64_t watermark_width;
+  int64_t watermark_self;     /* 1: "selfhash", 0: "lefthash" (0) */
+  const char* const* without; /* keys of generation_config.json to leave out */
+  size_t without_count;
+  int64_t reuse; /* 1: keep the state of the longest beginning that the session holds already, as in
+                    a conversation; 0: start again (0) */
+} smelt_generation;
+
+/* clang-format off */
+#define SMELT_GENERATION                                                                      \
+  {sizeof(smelt_generation), NULL, -1, -1, -1, NAN, {NULL, 0}, NULL, 0, SMELT_RANDOM, -1, -1, \
+   NAN, NAN, -1, NAN, NAN, NAN, NAN, NAN, NULL, 0, NAN, NAN, NAN, NAN, -1, -1, NULL, 0,       \
+   -1, {NULL, 0}, -1, NAN, {NULL, 0}, {NULL, 0}, NAN, NAN, -1, -1, -1, NULL, 0, -1}
+/* clang-format on */
+
+typedef enum smelt_finish {
+  SMELT_UNFINISHED = 0,
+  SMELT_EOS = 1,
+  SMELT_STOP = 2,
+  SMELT_LENGTH = 3,
+  SMELT_CONTEXT = 4,
+  SMELT_TIME = 5,
+  SMELT_STOPPED = 6 /* by the callback, or by smelt_cancel */
+} smelt_finish;
+
+typedef struct smelt_score {
+  int64_t token;
+  double logprob; /* natural, by the logits as the model gave them */
+} smelt_score;
+
+/* A new token; what it points to is valid during the call. */
+typedef struct smelt_token {
+  int64_t id;
+  smelt_finish finish; /* why this one is the last */
+  const char* text;    /* what can be shown now: whole characters, nothing of a stop string */
+  size_t text_bytes;
+  double logprob; /* NaN unless asked for */
+  const smelt_score* top;
+  size_t top_count;
+} smelt_token;
+
 /* Called with each new token; 0 continues, anything else stops. */
-typedef int (*smelt_on_token)(void* context, int64_t token);
-/* Greedy: feeds the tokens behind those already held, then the likeliest next one, until the file's
- * "eos_token_id" (any of them), `most` tokens, or the callback stops it. Needs a causal_lm file. */
+typedef int (*smelt_on_token)(void* context, const smelt_token* token);
+
+/* Feeds a prompt and chooses tokens, the end token included, until one is the last. `how` NULL is
+ * what the model's file says. What the session held is forgotten, see `reuse`. Needs a causal_lm
+ * file. Nothing allocates but lists that are longer than those of any call before. */
 SMELT_API smelt_code smelt_generate(smelt_session* session, const int64_t* tokens, size_t count,
-                                    size_t most, smelt_on_token on_token, void* context);
+                                    const smelt_generation* how, smelt_on_token on_token,
+                                    void* context);
+/* From any thread: the generation that runs in this session ends with SMELT_CANCELLED behind the
+ * token, or the piece of the prompt, that is being computed. Where none runs, nothing happens. */
+SMELT_API void smelt_cancel(smelt_session* session);
+
+/* Of the last smelt_generate. */
+typedef struct smelt_metrics {
+  size_t struct_bytes; /* sizeof(smelt_metrics) */
+  int64_t prompt_tokens;
+  int64_t cached_tokens; /* of the prompt, whose state was there already */
+  int64_t new_tokens;
+  double prefill_seconds, first_token_seconds; /* from the call on */
+  double decode_seconds, sampling_seconds, total_seconds;
+  uint64_t seed;
+  smelt_finish finish;
+} smelt_metrics;
+SMELT_API smelt_code smelt_last_metrics(const smelt_session* session, smelt_metrics* out);
 
 /* ---- text ---- */
 /* The tokenizer inside a model file; SMELT_UNSUPPORTED when it holds none. Any number of threads

@@ -146,15 +146,23 @@ class Runner {
   void Reset() { smelt_reset(get()); }
   int64_t past() const { return smelt_past(get()); }
 
-  // Greedy; on_token(int64_t) returns whether to go on.
+  // on_token(const smelt_token&) returns whether to go on.
   template <typename OnToken>
-  smelt_code Generate(const int64_t* tokens, size_t count, size_t most, OnToken on_token) {
+  smelt_code Generate(const std::vector<int64_t>& tokens, const smelt_generation& how,
+                      OnToken on_token) {
     return smelt_generate(
-        get(), tokens, count, most,
-        [](void* context, int64_t token) {
-          return (*static_cast<OnToken*>(context))(token) ? 0 : 1;
+        get(), tokens.data(), tokens.size(), &how,
+        [](void* context, const smelt_token* token) {
+          return (*static_cast<OnToken*>(context))(*token) ? 0 : 1;
         },
         &on_token);
+  }
+  void Cancel() { smelt_cancel(get()); }  // from any thread
+  smelt_metrics Metrics() const {
+    smelt_metrics metrics = {};
+    metrics.struct_bytes = sizeof metrics;
+    smelt_last_metrics(get(), &metrics);
+    return metrics;
   }
 
  private:
