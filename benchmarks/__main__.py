@@ -133,9 +133,11 @@ class Run:
         # Late, because it needs torch: the driver stays small while it measures.
         from benchmarks import quality
 
-        engines = [engine for engine in model.engines if self._wanted(engine)]
+        # A second build of an engine has the first one's file.
+        engines = [e for e in model.engines if self._wanted(e) and not e.needs]
         windows = self._args.quality_windows
-        return quality.chapter(engines, self._preparer, quality.text_of(ROOT), windows, _say)
+        text = quality.chapter(engines, self._preparer, quality.text_of(ROOT), windows, _say)
+        return f"{text}\n\n{self._said([], rounds=False)}"
 
     def _limit(self, threads: int) -> None:
         if threads not in self._limits:
@@ -161,7 +163,7 @@ class Run:
                 missing.append((engine, str(error)))
         return ready, missing
 
-    def _said(self, tracks: Sequence[Track]) -> str:
+    def _said(self, tracks: Sequence[Track], *, rounds: bool = True) -> str:
         """When, where and how a part was measured."""
         versions = {f"{track.engine.name.split()[0]} {track.version}" for track in tracks}
         known = sorted(version for version in versions if not version.endswith(" "))
@@ -170,8 +172,9 @@ class Run:
         lines = [
             f"Measured {now} UTC on {machine.cpu_name()}, by",
             f"`python -m benchmarks {shlex.join(sys.argv[1:])}`.",
-            f"Median (least..most) of {self._args.repeat} rounds.",
         ]
+        if rounds:
+            lines.append(f"Median (least..most) of {self._args.repeat} rounds.")
         if others:
             disturbed = sum(value > 0.2 for value in others)
             lines.append(

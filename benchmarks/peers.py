@@ -58,6 +58,10 @@ _LLAMA = (
         ),
     ),
     *_llama_build("llama.cpp/build", "-DGGML_NATIVE=ON"),
+    step(
+        "llama.cpp/build/bin/llama-perplexity",
+        "cmake --build llama.cpp/build --target llama-perplexity",
+    ),
 )
 _GENAI = environment(
     "onnxruntime-genai",
@@ -97,7 +101,10 @@ def llama(model: str, kind: str, form: str, *, amx: bool = True) -> Engine:
         worker="llama_cpp",
         artifact=made,
         steps=steps,
-        variables=(("LLAMA_BENCH", f"{build}/bin/llama-bench"),),
+        variables=(
+            ("LLAMA_BENCH", f"{build}/bin/llama-bench"),
+            ("LLAMA_PERPLEXITY", "llama.cpp/build/bin/llama-perplexity"),
+        ),
         # Elsewhere it would be the same program once more.
         needs="" if amx else "amx_int8",
     )

@@ -13,8 +13,11 @@ from pathlib import Path
 from benchmarks.engines import Engine, Step
 
 HERE = Path(__file__).resolve().parent
-#: What the compiler's files are made of: when one of them changed, they are made again.
-SOURCES = ("backends", "benchmarks", "frontend", "ir", "model_specs", "passes", "runtime", "src")
+#: What our artifacts depend on: when a file here changed, they are made again.
+SOURCES = (
+    "benchmarks/tables.py",
+    *("backends", "frontend", "ir", "model_specs", "passes", "runtime", "src"),
+)
 
 
 class Missing(Exception):
@@ -26,11 +29,10 @@ def peers_folder() -> Path:
     return Path(os.environ.get("SMELT_PEERS") or Path.home() / ".cache" / "smelt-peers")
 
 
-def newest(folders: Sequence[str]) -> float:
-    """When a source in one of our folders changed last."""
-    files = (
-        path for folder in folders for path in (HERE.parent / folder).rglob("*") if path.is_file()
-    )
+def newest(names: Sequence[str]) -> float:
+    """When a source among our files and folders changed last."""
+    roots = [HERE.parent / name for name in names]
+    files = [path for root in roots for path in (root, *root.rglob("*"))]
     return max(path.stat().st_mtime for path in files if path.suffix in (".py", ".arch"))
 
 
@@ -47,7 +49,7 @@ class Preparer:
         as_prepared: bool = False,
     ) -> None:
         """``seconds`` for one command; ``as_prepared``: no command for a peer, what is there is."""
-        self._folder = folder
+        self.folder = folder
         self._names = {"python": sys.executable, "here": str(HERE)}
         self._names |= {name: str(path) for name, path in sources.items()}
         self._say = say
@@ -67,7 +69,7 @@ class Preparer:
         for step in engine.steps:
             if step in self._failed:
                 raise Missing(self._failed[step])
-            made = self._folder / step.makes
+            made = self.folder / step.makes
             # What our compiler wrote is of use for as long as the compiler is the same.
             ours = "smelt.cli" in step.words
             if made.exists() and not (ours and made.stat().st_mtime < self._compiler_time):
@@ -92,7 +94,7 @@ class Preparer:
             self._note(step, reason)
             if reason:
                 raise Missing(reason)
-        return self._folder / engine.artifact
+        return self.folder / engine.artifact
 
     def _known(self) -> dict[str, str]:
         """Why what a step makes is not there, of every earlier run."""
@@ -113,7 +115,7 @@ class Preparer:
         try:
             done = subprocess.run(
                 words,
-                cwd=self._folder,
+                cwd=self.folder,
                 env=variables,
                 capture_output=True,
                 text=True,

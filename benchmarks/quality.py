@@ -1,11 +1,12 @@
 """What a format costs: perplexity, and divergence from the f32 model, on one text.
 
-smelt's rows are what its edge engine computes. A peer's file is read and computed in f32 by
-smelt's reference, so its rows are its weights alone, without what its engine rounds on the way.
+Every row is what an engine computes, compared with the f32 reference in smelt's torch target. The
+second half of each window is scored, as llama.cpp's own program does.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 
 import smelt
+from benchmarks import llama_quality
 from benchmarks.engines import Engine, step
 from benchmarks.prepare import Missing, Preparer
-from benchmarks.report import table
+from benchmarks.report import FORMATS, LLAMA, at_most, table
 from smelt.runtime.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +37,9 @@ class Quality:
     """Share of tokens whose likeliest next one is the reference's."""
 
 
+Results = list[tuple[Engine, Quality | str]]
+
+
 def chapter(
     engines: Sequence[Engine],
     preparer: Preparer,
@@ -42,40 +47,61 @@ def chapter(
     windows: int,
     say: Callable[[str], None],
 ) -> str:
-    """The table, for every engine whose weights can be read."""
-    reference = smelt.open(preparer.prepare(_reference("smollm2", "{smollm2}")))
-    ids = reference.text.encode(text)[: WINDOW * windows]
-    parts = [ids[start : start + WINDOW] for start in range(0, len(ids), WINDOW)]
+    """The table, for every engine whose logits can be had."""
+    reference = smelt.open(preparer.prepare(_reference("smollm2")))
+    ids = reference.text.encode(text)
+    count = min(windows, len(ids) // WINDOW)
+    parts = [ids[start : start + WINDOW] for start in range(0, count * WINDOW, WINDOW)]
+    say(f"quality of the reference on {count} windows")
     wanted = [_logits(reference, part) for part in parts]
-    base = compare(wanted, wanted, parts).perplexity
-    rows = []
-    # Two builds of an engine have one file.
-    files = {engine.artifact: engine for engine in reversed(engines)}
-    for engine in reversed(files.values()):
-        source = engine.name.startswith("llama.cpp")
-        if not (source or engine.ours):
-            continue
-        try:
-            artifact = preparer.prepare(engine)
-            if source:
-                artifact = preparer.prepare(_reference(artifact.stem, str(artifact)))
-        except Missing as error:
-            rows.append([engine.name, f"missing: {error}", "", ""])
+    base = preparer.folder / "quality" / "smollm2.logits"
+    llama_quality.write_base(base, wanted, parts)
+    wanted = [rows[WINDOW // 2 :] for rows in wanted]
+    scored = [part[WINDOW // 2 :] for part in parts]
+    exact = compare(wanted, wanted, scored).perplexity
+    results: Results = []
+    for engine in engines:
+        if not engine.ours and not engine.name.startswith(LLAMA):
             continue
         say(f"quality of {engine.name}")
-        session = smelt.open(artifact)
-        found = compare((_logits(session, part) for part in parts), wanted, parts)
-        change = found.perplexity / base - 1
-        rows.append(
-            [
-                f"{engine.name}, {'weights' if source else 'engine'}",
-                f"{found.perplexity:.3f} ({change:+.2%})",
-                f"{found.divergence:.5f}",
-                f"{found.agreement:.2%}",
-            ]
-        )
-    head = ["SmolLM2-135M", "perplexity (against f32)", "KL, nats a token", "same likeliest token"]
-    return f"### Quality, {len(ids)} tokens in windows of {WINDOW}\n\n{table(head, rows)}"
+        try:
+            artifact = preparer.prepare(engine)
+            if engine.ours:
+                session = smelt.open(artifact)
+                halves = (_logits(session, part)[WINDOW // 2 :] for part in parts)
+                results.append((engine, compare(halves, wanted, scored)))
+            else:
+                program = preparer.folder / dict(engine.variables)["LLAMA_PERPLEXITY"]
+                threads = len(os.sched_getaffinity(0))
+                found = llama_quality.measured(program, artifact, base, WINDOW, threads)
+                results.append((engine, Quality(**found)))
+        except Missing as error:
+            results.append((engine, str(error)))
+    base.unlink()
+    title = f"### Quality, SmolLM2-135M: {sum(map(len, scored)) - count} tokens, each after"
+    title += f" {WINDOW // 2} or more in windows of {WINDOW}"
+    head = ["engine", "format", "perplexity (against f32)", "KL, nats a token"]
+    head += ["same likeliest token", "KL ≤ llama.cpp's"]
+    return "\n\n".join([title, table(head, [_row(e, q, results, exact) for e, q in results])])
+
+
+def _row(engine: Engine, found: Quality | str, every: Results, exact: float) -> list[str]:
+    if isinstance(found, str):
+        return [engine.name, FORMATS[engine.format], f"missing: {found}", "", "", ""]
+    llamas = [
+        other.divergence
+        for peer, other in every
+        if isinstance(other, Quality) and not peer.ours and peer.format == engine.format
+    ]
+    goal = at_most(found.divergence, min(llamas, default=0.0)) if engine.ours else "–"
+    return [
+        engine.name,
+        FORMATS[engine.format],
+        f"{found.perplexity:.3f} ({found.perplexity / exact - 1:+.2%})",
+        f"{found.divergence:.5f}",
+        f"{found.agreement:.2%}",
+        goal,
+    ]
 
 
 def compare(
@@ -104,9 +130,9 @@ def text_of(root: Path) -> str:
     return "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
 
 
-def _reference(name: str, source: str) -> Engine:
+def _reference(name: str) -> Engine:
     made = f"quality/{name}"
-    command = f"{{python}} -m smelt.cli compile {source} --target torch --no-verify -o {made}"
+    command = f"{{python}} -m smelt.cli compile {{{name}}} --target torch --no-verify -o {made}"
     return Engine(f"reference {name}", "float", name, "", made, (step(made, command),))
 
 

@@ -8,7 +8,7 @@ from benchmarks import peers
 from benchmarks.driver import Job
 from benchmarks.engines import Engine, step
 
-_PREFILL, _PAST, _DECODE, _TEXT = 512, 32, 128, 128
+_PREFILL, _PAST, _TEXT = 512, 32, 128
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,11 @@ def encoders(model: str) -> tuple[Engine, ...]:
     )
 
 
-_GENERATING = (
-    Job("prefill", {"run": "prefill", "tokens": _PREFILL}, _PREFILL, 1.25),
-    Job("decode", {"run": "decode", "past": _PAST, "tokens": _DECODE}, _DECODE, 1.5),
-)
+def _generating(new: int) -> tuple[Job, ...]:
+    return (
+        Job("prefill", {"run": "prefill", "tokens": _PREFILL}, _PREFILL, 1.25),
+        Job("decode", {"run": "decode", "past": _PAST, "tokens": new}, new, 1.5),
+    )
 
 
 def _reading(times: int) -> tuple[Job, ...]:
@@ -99,11 +100,38 @@ def _reading(times: int) -> tuple[Job, ...]:
     )
 
 
-_SPEED = f"tokens/s, prompt of {_PREFILL}, {_DECODE} new ones after {_PAST}"
+def _speed(title: str, new: int) -> str:
+    return f"{title}: tokens/s, prompt of {_PREFILL}, {new} new ones after {_PAST}"
+
+
 _CALLS = "milliseconds a call, batch × tokens"
 MODELS = (
-    Model("smollm2", f"SmolLM2-135M: {_SPEED}", decoders("smollm2"), _GENERATING, True),
-    Model("qwen", f"Qwen2.5-0.5B's shape: {_SPEED}", decoders("qwen"), _GENERATING, True),
-    Model("minilm", f"all-MiniLM-L6-v2: {_CALLS}", encoders("minilm"), _reading(20), False),
-    Model("bert", f"BERT-base's shape: {_CALLS}", encoders("bert"), _reading(4), False),
+    Model(
+        key="smollm2",
+        title=_speed("SmolLM2-135M", 128),
+        engines=decoders("smollm2"),
+        jobs=_generating(128),
+        decodes=True,
+    ),
+    Model(
+        key="qwen",
+        title=_speed("Qwen2.5-0.5B's shape", 64),
+        engines=decoders("qwen"),
+        jobs=_generating(64),
+        decodes=True,
+    ),
+    Model(
+        key="minilm",
+        title=f"all-MiniLM-L6-v2: {_CALLS}",
+        engines=encoders("minilm"),
+        jobs=_reading(20),
+        decodes=False,
+    ),
+    Model(
+        key="bert",
+        title=f"BERT-base's shape: {_CALLS}",
+        engines=encoders("bert"),
+        jobs=_reading(4),
+        decodes=False,
+    ),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import limits, neighbour, peers
+from benchmarks import limits, llama_quality, neighbour, peers
 from benchmarks.__main__ import PARTS, SOURCES
 from benchmarks.driver import Job, Sample, Track
 from benchmarks.engines import Engine, Step, step
@@ -118,6 +118,38 @@ def test_quality_is_perplexity_divergence_and_agreement() -> None:
     assert found.perplexity == pytest.approx(np.sqrt(5 / 2 * 5 / 1))
     assert found.divergence == pytest.approx(np.log(5 / 4) - np.log(2) / 4)
     assert found.agreement == 0.0
+
+
+def test_log_probabilities_for_llama_cpp_are_the_reference_s(tmp_path: Path) -> None:
+    logits = np.random.default_rng(0).normal(size=(2, 8, 5)).astype(np.float32) * 3
+    logits[0, 5, 2] = -200.0
+    ids = [[3, 1, 4, 1, 0, 2, 2, 1], [0, 1, 2, 3, 4, 0, 1, 2]]
+    llama_quality.write_base(tmp_path / "base", list(logits), ids)
+    data = (tmp_path / "base").read_bytes()
+    assert data[:20] == b"_logits_" + np.array([8, 5, 2], "<i4").tobytes()
+    assert np.frombuffer(data, "<i4", 16, 20).reshape(2, 8).tolist() == ids
+    # Rows 4 to 6 of each window: a pair of floats, and a code for each word and one for evenness.
+    rows = np.frombuffer(data, "<u2", offset=20 + 64).reshape(2, 3, 4 + 6)
+    pair = np.ascontiguousarray(rows[..., :4]).view("<f4")
+    found = pair[..., :1] * rows[..., 4:9] + pair[..., 1:]
+    wanted = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    wanted = np.maximum(wanted, wanted.max(axis=-1, keepdims=True) - 16)[:, 4:7]
+    assert np.abs(found - wanted).max() < 2e-4
+
+
+def test_figures_of_llama_perplexity_are_read() -> None:
+    text = (
+        "Mean PPL(Q)                   :  17.250000 ±   0.100000\n"
+        "Mean    KLD:   0.028910 ±   0.001000\n"
+        "Same top p: 87.860 ± 0.500 %\n"
+    )
+    assert llama_quality.parsed(text) == {
+        "perplexity": 17.25,
+        "divergence": 0.02891,
+        "agreement": pytest.approx(0.8786),
+    }
+    with pytest.raises(Missing, match="no perplexity: failed to open x"):
+        llama_quality.parsed("a\nfailed to open x\n")
 
 
 def test_limits_are_of_weights_read_and_products_done() -> None:
