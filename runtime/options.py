@@ -145,7 +145,7 @@ def resolve(
     given = {key: value for key, value in given.items() if value is not None}
     temperature = _temperature(defaults, given)
     sampled = temperature > 0.0
-    values = _own(defaults, without, sampled=sampled and defaults.do_sample) | given
+    values = own_options(defaults, without, sampled=sampled and defaults.do_sample) | given
     values |= {"temperature": temperature, "seed": _seed(given.get("seed"), sampled)}
     if "max_new_tokens" in values:
         values.pop("max_length", None)
@@ -157,10 +157,10 @@ def resolve(
     return options
 
 
-def _own(
-    defaults: GenerationDefaults, without: tuple[str, ...], *, sampled: bool
+def own_options(
+    defaults: GenerationDefaults, without: tuple[str, ...] = (), *, sampled: bool
 ) -> dict[str, Any]:
-    """The model's own settings by option; those of samplers only where it samples."""
+    """The model's own settings by option, not yet read; those of samplers only where it samples."""
     found = {}
     for name, setting in SETTINGS.items():
         key = _key(name, setting)

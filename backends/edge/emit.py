@@ -40,11 +40,12 @@ SOURCE = 512
 class Options:
     """What the file says about itself besides the program.
 
-    context: tokens that state holds by default. end_tokens: ids that end an answer.
+    context: tokens that state holds by default. settings: more keys and values, such as those of
+    generation.
     """
 
     context: int | None = None
-    end_tokens: tuple[int, ...] = ()
+    settings: tuple[tuple[str, int], ...] = ()
 
 
 def composites() -> frozenset[str]:
@@ -98,7 +99,7 @@ def _settings(program: Program, options: Options) -> list[tuple[str, int]]:
         found.append(("limit.source", max(bound.low, min(SOURCE, bound.high))))
     if LAST in program.symbols:
         found.append((f"limit.{LAST}", 1))
-    return found + [("eos_token_id", token) for token in options.end_tokens]
+    return [*found, *options.settings]
 
 
 def _typical(program: Program) -> Mapping[str, int]:

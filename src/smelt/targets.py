@@ -213,9 +213,10 @@ def _edge_emit(
 ) -> Manifest:
     from smelt.backends.edge.emit import Options, emit
     from smelt.runtime.artifact import ArtifactWriter
+    from smelt.runtime.compiled_settings import compiled_settings
 
     assert isinstance(writer, ArtifactWriter)
-    options = Options(manifest.context, manifest.generation.eos_token_ids)
+    options = Options(manifest.context, tuple(compiled_settings(manifest.generation)))
     size = emit(program, weights, writer, options, progress=_counter(progress, "write weights"))
     compiled, refused = _compiled_text(files)
     for name, data in compiled.items():

@@ -16,7 +16,13 @@ from smelt.runtime.manifest import FunctionSpec, Manifest, Source
 Array = np.ndarray[Any, Any]
 
 
-def write(program: Program, weights: Weights, path: Path, context: int = 64) -> Path:
+def write(
+    program: Program,
+    weights: Weights,
+    path: Path,
+    context: int = 64,
+    settings: tuple[tuple[str, int], ...] = (),
+) -> Path:
     """Emit a program as an artifact with a manifest that says as little as one can."""
     functions = tuple(FunctionSpec(name=n, inputs=(), outputs=()) for n in program.functions)
     manifest = Manifest(
@@ -28,7 +34,7 @@ def write(program: Program, weights: Weights, path: Path, context: int = 64) -> 
         functions=functions,
     )
     with ArtifactWriter(path) as writer:
-        emit(program, weights, writer, Options(context))
+        emit(program, weights, writer, Options(context, settings))
         writer.seal(manifest)
     return path
 

@@ -183,7 +183,7 @@ class Resolver {
     out_.seed = given_ ? given_->seed : SMELT_RANDOM;
     if (out_.seed == SMELT_RANDOM) out_.seed = is_sampled ? RandomSeed() : 0;
     if (out_.max_new_tokens < 0) {
-      out_.max_new_tokens = out_.max_length > 0 ? out_.max_length : kDefaultNewTokens;
+      out_.max_new_tokens = out_.max_length >= 0 ? out_.max_length : kDefaultNewTokens;
     } else {
       out_.max_length = -1;
     }

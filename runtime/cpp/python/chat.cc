@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "python/model.h"
 #include "template/template.h"
 
 namespace nb = nanobind;
@@ -14,12 +15,7 @@ using namespace nb::literals;
 
 namespace {
 
-void Raise(const smelt::Status& status) {
-  if (status.ok()) return;
-  const nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
-  PyErr_SetObject(PyExc_RuntimeError, args.ptr());
-  throw nb::python_error();
-}
+using smelt::python::Raise;
 
 struct PyTemplate {
   std::vector<uint64_t> copy;  // 8-byte words: allocation aligns them to 16

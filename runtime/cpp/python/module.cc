@@ -13,6 +13,8 @@
 #include "core/session.h"
 #include "limits.h"
 #include "python/chat.h"
+#include "python/model.h"
+#include "python/sampler.h"
 #include "python/text.h"
 
 namespace nb = nanobind;
@@ -34,19 +36,9 @@ namespace {
 using smelt::Elem;
 using AnyArray = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 
-// The message and its code; Python turns it into an ArtifactError with a hint.
-void Raise(const smelt::Status& status) {
-  if (status.ok()) return;
-  const nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
-  PyErr_SetObject(PyExc_RuntimeError, args.ptr());
-  throw nb::python_error();
-}
-
-template <typename T>
-T Take(smelt::Result<T> result) {
-  if (!result.ok()) Raise(result.status());
-  return std::move(*result);
-}
+using smelt::python::Model;
+using smelt::python::Raise;
+using smelt::python::Take;
 
 bool ElemOf(nb::dlpack::dtype type, Elem* elem) {
   const struct {
@@ -111,16 +103,6 @@ void CopyView(const smelt::View& view, uint8_t* out) {
     for (int axis = view.rank - 1; axis >= 0 && ++at[axis] == view.dims[axis]; --axis) at[axis] = 0;
   }
 }
-
-struct Model {
-  smelt::Model::Pointer model;
-
-  static Model Open(const std::string& path) { return {Take(smelt::Model::Open(path.c_str()))}; }
-  void VerifyChecksums() const { Raise(model->VerifyChecksums()); }
-  int64_t Setting(const std::string& key, int64_t missing) const {
-    return model->Setting(key.c_str(), missing);
-  }
-};
 
 struct Session {
   std::unique_ptr<smelt::Session> session;
@@ -379,6 +361,7 @@ NB_MODULE(_edge, m) {
   m.doc() = "The edge runtime: opened models, their sessions, and tokenizers.";
   BindText(m);
   BindChat(m);
+  BindSampler(m);
   m.def(
       "isa", [] { return smelt::IsaName(smelt::BestIsa()); },
       "The instruction set that kernels use.");

@@ -8,6 +8,7 @@
 
 #include <memory>
 
+#include "python/model.h"
 #include "text/tokenizer.h"
 
 namespace nb = nanobind;
@@ -17,12 +18,7 @@ namespace {
 
 using smelt::text::Span;
 
-void Raise(const smelt::Status& status) {
-  if (status.ok()) return;
-  const nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
-  PyErr_SetObject(PyExc_RuntimeError, args.ptr());
-  throw nb::python_error();
-}
+using smelt::python::Raise;
 
 // Grows to the longest text seen; one for each thread, so that tokenizers are shared freely.
 struct Workspace {
