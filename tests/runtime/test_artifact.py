@@ -70,6 +70,20 @@ def test_files_and_weights_come_back(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
+def test_weights_come_back_across_the_pieces_of_a_write(tmp_path: Path) -> None:
+    """One that ends inside a piece, one that spans several, one that begins behind padding."""
+    random = np.random.default_rng(0)
+    weights = [random.standard_normal(n).astype(np.float32) for n in (400_001, 1_300_003, 700_000)]
+    with ArtifactWriter(tmp_path / "m") as writer:
+        store(writer, weights)
+        writer.seal(MANIFEST)
+    artifact = open_artifact(tmp_path / "m", check="hashes")
+    data = (tmp_path / "m").read_bytes()
+    assert [size for _, size in artifact.weights()] == [w.nbytes for w in weights]
+    at = [data.find(w.tobytes()) for w in weights]
+    assert at == sorted(at) and all(offset > 0 and offset % 64 == 0 for offset in at)
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert write(tmp_path / "a", b=b"2", a=b"1") == write(tmp_path / "b", a=b"1", b=b"2")
 
