@@ -10,6 +10,7 @@ from typing import Any
 
 from smelt.errors import CheckpointError, SmeltError, SpecError
 from smelt.frontend.config import Config
+from smelt.frontend.hidden import add_hidden, recorded
 from smelt.frontend.positions import refuse_longer
 from smelt.frontend.scope import Scope, Shapes
 from smelt.frontend.spec.evaluate import Evaluator
@@ -39,6 +40,7 @@ def build(
     shapes: Shapes | None = None,
     dtype: DType = DType.F32,
     context: int | None = None,
+    hidden: str | None = None,
 ) -> Program:
     """Build the program of a task.
 
@@ -46,6 +48,7 @@ def build(
     `architectures`. spec: a spec file instead of the library's for `model_type`. shapes: shapes of
     the checkpoint's tensors; each parameter is then checked against it and named as it is stored.
     context: the largest number of tokens that state holds; default `max_position_embeddings`.
+    hidden: hidden states to give beside the logits, "last" or "all"; see `hidden`.
     Raises SpecError, CheckpointError or UnsupportedError.
     """
     model_type = str(config.get("model_type") or "")
@@ -58,6 +61,9 @@ def build(
     scope.rename = evaluator.value("rename", ())
     chosen = choose_task(evaluator, config, task, module)
     functions = {c.function: _function(evaluator, c) for c in chosen.functions}
+    if hidden is not None:
+        blocks = recorded(scope.blocks, scope.last_block)
+        functions = add_hidden(functions, blocks, hidden, config)
     entries = [c.entry for t in TASKS.values() for c in t.functions]
     considered = keys_named(evaluator.definitions, entries)
     required = evaluator.value("requires", ())

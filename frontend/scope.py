@@ -43,11 +43,17 @@ class Scope:
     left_unread: set[str] = field(default_factory=set)
     #: Expert indices [rows, chosen] while the body of an expert is built: weights are then stacked.
     experts: tuple[Tensor, int] | None = None
+    #: What the blocks of the current function read, in order, and what the last one gives.
+    blocks: list[object] = field(default_factory=list)
+    last_block: object = None
+    #: How many ``repeat`` are being built, one inside the other.
+    nesting: int = 0
 
     def begin(self, contract: Contract, sizes: Mapping[str, Size]) -> None:
         """Start a function: declare its inputs; ``sizes`` has those that the spec fixes by name."""
         self.inputs, self.used_inputs, self.writes = {}, set(), {}
         self.state = contract.state
+        self.blocks, self.last_block = [], None
         for port in contract.inputs:
             shape = tuple(substitute(parse_size(size), sizes) for size in port.sizes)
             self.inputs[port.name] = ops.input(name=port.name, type=Type(shape, port.dtype))
@@ -73,6 +79,15 @@ class Scope:
             yield
         finally:
             self.inputs, self.used_inputs, self.rename = kept
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """While a block is built."""
+        self.nesting += 1
+        try:
+            yield
+        finally:
+            self.nesting -= 1
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smelt.errors import SmeltError, UnsupportedError
-from smelt.runtime.settings import SETTINGS, Options
+from smelt.runtime.settings import NEUTRAL, SETTINGS, Options
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,24 @@ class Refusal:
     message: str
     hint: str
     error: type[SmeltError] = UnsupportedError
+
+
+#: Options that decide by themselves how rows are generated.
+_WAYS = ("num_beams", "guidance_scale", "prompt_lookup_num_tokens")
+
+
+def _alone(name: str, other: str) -> Refusal:
+    """That an option does not go with another one, where both are on."""
+    return Refusal(
+        lambda o: is_on(o, name) and is_on(o, other),
+        f"`{name}` is {{{name}}}, `{other}` is {{{other}}}: they do not go together",
+        "one of the two",
+    )
+
+
+def is_on(options: Options, name: str) -> bool:
+    """Whether an option differs from the value at which it changes nothing."""
+    return bool(getattr(options, name) != NEUTRAL[name])
 
 
 REFUSALS: tuple[Refusal, ...] = (
@@ -38,6 +56,21 @@ REFUSALS: tuple[Refusal, ...] = (
         "{prompt_lookup_num_tokens}: guesses are checked without guidance",
         "one of the two",
     ),
+    Refusal(
+        lambda o: o.penalty_alpha > 0.0 and not o.greedy,
+        "`penalty_alpha` is {penalty_alpha}, `temperature` is {temperature}: contrastive search "
+        "draws nothing",
+        "temperature=0",
+    ),
+    Refusal(
+        lambda o: o.penalty_alpha > 0.0 and o.top_k < 2,
+        "`penalty_alpha` is {penalty_alpha}, `top_k` is {top_k}: contrastive search wants two "
+        "candidates or more",
+        "top_k=4",
+        SmeltError,
+    ),
+    *(_alone("penalty_alpha", name) for name in _WAYS),
+    *(_alone("dola_layers", name) for name in (*_WAYS, "penalty_alpha")),
     Refusal(
         lambda o: o.pattern is not None and o.json_schema is not None,
         "`pattern` and `json_schema` are both given",
@@ -139,6 +172,8 @@ def check_call(options: Options, *, draft: bool, negative: bool, given: Mapping[
             "prompt_lookup_num_tokens": options.prompt_lookup_num_tokens is not None,
             "num_beams": options.num_beams > 1,
             "guidance_scale": options.guidance_scale != 1.0,
+            "penalty_alpha": options.penalty_alpha > 0.0,
+            "dola_layers": options.dola_layers is not None,
         }
         for name, collides in taken.items():
             if collides:

@@ -32,6 +32,8 @@ _LACKING = (
     "prompt_lookup_num_tokens",
     "guidance_scale",
     "force_words_ids",
+    "penalty_alpha",
+    "dola_layers",
 )
 # Only scores of beams can tell; `num_beams` itself is refused.
 _OF_BEAMS = ("renormalize_logits",)

@@ -27,12 +27,32 @@ class Feed(Protocol):
     def prefill(self) -> F32: ...
     def step(self, tokens: Sequence[int]) -> F32: ...
     def reorder(self, rows: Array) -> None: ...
+    def keep(self) -> Mapping[str, list[Array]]:
+        """From now on, what the calls of the newest prefill or step gave beside logits, by name."""
+        ...
 
 
-class DecoderFeed:
+class _Kept:
+    """The other outputs of an engine's calls, where somebody wants them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Array]] | None = None
+
+    def keep(self) -> Mapping[str, list[Array]]:
+        """From now on, what the calls of the newest prefill or step gave beside logits, by name."""
+        self._kept = {}
+        return self._kept
+
+    def _begin(self) -> None:
+        if self._kept is not None:
+            self._kept.clear()
+
+
+class DecoderFeed(_Kept):
     """A decoder-only model over prompts of any lengths."""
 
     def __init__(self, engine: Engine, prompts: Sequence[Sequence[int]], *, pad: int) -> None:
+        super().__init__()
         self._engine = engine
         self._spec = engine.manifest.function("main")
         self._names = {spec.name for spec in self._spec.inputs}
@@ -47,6 +67,7 @@ class DecoderFeed:
 
     def prefill(self) -> F32:
         """Feed what the engine does not hold yet; ``engine.past`` tokens are taken as fed."""
+        self._begin()
         length = self._ids.shape[1]
         chunk = self._chunk()
         logits: F32 | None = None
@@ -58,6 +79,7 @@ class DecoderFeed:
 
     def step(self, tokens: Sequence[int]) -> F32:
         """Append one token to each row."""
+        self._begin()
         column = np.asarray(tokens, np.int64)[:, None]
         self._ids = np.concatenate([self._ids, column], axis=1)
         self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
@@ -88,7 +110,7 @@ class DecoderFeed:
             self._ids, self._mask = self._ids[rows], self._mask[rows]
 
     def _call(self, start: int, stop: int) -> F32:
-        return last_logits(self._engine, self._spec, self._inputs(start, stop))
+        return last_logits(self._engine, self._spec, self._inputs(start, stop), self._kept)
 
     def _inputs(self, start: int, stop: int) -> dict[str, Array]:
         positions = np.maximum(np.cumsum(self._mask[:, :stop], axis=1) - 1, 0)
@@ -102,19 +124,20 @@ class DecoderFeed:
     def _chunk(self) -> int:
         chunk = CHUNK
         vocab = self._engine.manifest.vocab_size
-        if vocab and not isinstance(self._engine, LastRows):
+        if vocab and (self._kept is not None or not isinstance(self._engine, LastRows)):
             row_bytes = 4 * vocab * self._ids.shape[0]
             chunk = min(chunk, max(LEAST_CHUNK, CHUNK_LOGITS_BYTES // row_bytes))
         limit = limit_of(self._engine.manifest, "seq")
         return chunk if limit is None else max(1, min(chunk, limit))
 
 
-class EncoderDecoderFeed:
+class EncoderDecoderFeed(_Kept):
     """An encoder run once, then its decoder from the same first tokens in each row."""
 
     def __init__(
         self, engine: Engine, source: Mapping[str, Array], prefix: Sequence[Sequence[int]]
     ) -> None:
+        super().__init__()
         self._engine = engine
         self._source = source
         self._spec = engine.manifest.function("decoder")
@@ -126,10 +149,12 @@ class EncoderDecoderFeed:
         encoder = self._engine.manifest.function("encoder")
         wanted = {spec.name for spec in encoder.inputs}
         self._engine.call("encoder", {n: a for n, a in self._source.items() if n in wanted})
+        self._begin()
         return self._decode(self._prefix)
 
     def step(self, tokens: Sequence[int]) -> F32:
         """Append one token to each row."""
+        self._begin()
         return self._decode(np.asarray(tokens, np.int64)[:, None])
 
     def reorder(self, rows: Array) -> None:
@@ -145,20 +170,32 @@ class EncoderDecoderFeed:
             past = self._engine.past
             places = np.arange(past, past + ids.shape[1], dtype=np.int64)
             inputs["position_ids"] = np.tile(places, (ids.shape[0], 1))
-        return last_logits(self._engine, self._spec, inputs)
+        return last_logits(self._engine, self._spec, inputs, self._kept)
 
 
-def last_logits(engine: Engine, spec: FunctionSpec, inputs: Mapping[str, Array]) -> F32:
-    """Call a function and take the f32 logits [batch, vocab] of the last position."""
+def last_logits(
+    engine: Engine,
+    spec: FunctionSpec,
+    inputs: Mapping[str, Array],
+    kept: dict[str, list[Array]] | None = None,
+) -> F32:
+    """Call a function and take the f32 logits [batch, vocab] of the last position.
+
+    ``kept`` gets the other outputs, of every position.
+    """
     missing = [s.name for s in spec.inputs if s.name not in inputs]
     if missing:
         raise ArtifactError(
             f"generation does not know the inputs {', '.join(missing)} of `{spec.name}`"
         )
-    run = engine.call_last if isinstance(engine, LastRows) else engine.call
+    only_last = kept is None and isinstance(engine, LastRows)
+    run = engine.call_last if only_last else engine.call  # type: ignore[attr-defined]
     outputs = run(spec.name, inputs)
     if "logits" not in outputs:
         raise SmeltError(f"`{spec.name}` gives {', '.join(outputs)}, generation wants logits")
+    if kept is not None:
+        for name, array in outputs.items():
+            kept.setdefault(name, []).append(array)
     return np.asarray(outputs["logits"][:, -1, :], np.float32)
 
 

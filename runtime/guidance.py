@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class GuidedFeed:
     def reorder(self, rows: Array) -> None:
         """Row ``i`` and its twin go on from what row ``rows[i]`` and its twin were."""
         self._feed.reorder(np.concatenate([rows, rows + rows.size]))
+
+    def keep(self) -> Mapping[str, list[Array]]:
+        """From now on, what calls gave beside logits, rows before twins."""
+        return self._feed.keep()
 
     def _guided(self, logits: F32) -> F32:
         rows, twins = np.split(log_softmax(logits).astype(np.float32), 2)

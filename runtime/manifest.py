@@ -171,6 +171,15 @@ class Pooling(Record):
     max_length: Count | None = None
 
 
+class HiddenStates(Record):
+    """What a language model gives beside its logits: ``hidden``, and ``layers`` where asked for."""
+
+    layers: Annotated[int, Field(ge=0, le=4096)] = 0
+    """States in ``layers`` [batch, seq, layers * dim], which the function ``head`` makes logits."""
+    tied: bool = False
+    """Whether the head shares the table of the embedding."""
+
+
 class Manifest(Record):
     """Everything a runtime needs to know before it opens the graph."""
 
@@ -196,6 +205,7 @@ class Manifest(Record):
     """Runtime features without which the artifact must be refused."""
     generation: GenerationDefaults = GenerationDefaults()
     pooling: Pooling | None = None
+    hidden: HiddenStates | None = None
     labels: tuple[str, ...] = ()
     """Class names in the order of the logits."""
     tokenizer: tuple[Name, ...] = ()

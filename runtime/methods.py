@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smelt.errors import SmeltError
+from smelt.errors import SmeltError, UnsupportedError
 from smelt.runtime.beams import search_rows
 from smelt.runtime.combinations import check_call
 from smelt.runtime.constraint import Constraint, constraint_of
+from smelt.runtime.contrastive import contrast_rows
+from smelt.runtime.early_layers import ContrastedFeed, candidate_layers
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import DecoderFeed
 from smelt.runtime.generate import Completion, Finish, Piece, generate_rows
@@ -48,12 +50,31 @@ def read_company(
         check_draft(engine.manifest, draft.manifest)
     if options.prompt_lookup_num_tokens is not None:
         check_rewinds(engine.manifest, "`prompt_lookup_num_tokens`")
+    check_hidden(engine.manifest, options)
     pattern = options.json_schema if options.pattern is None else options.pattern
     if pattern is not None and text is None:
         raise SmeltError("a pattern needs a tokenizer, the artifact has none")
     constraint = None if pattern is None or text is None else constraint_of(pattern, text)
     ids = () if negative is None else _negative(engine.manifest, text, negative)
     return Company(draft, ids, constraint)
+
+
+def check_hidden(manifest: Manifest, options: Options) -> None:
+    """UnsupportedError for options that look at hidden states, where the artifact gives none."""
+    found = manifest.hidden
+    if options.penalty_alpha > 0.0 and found is None:
+        raise UnsupportedError(
+            f"`penalty_alpha` is {options.penalty_alpha}, and the artifact gives no hidden states",
+            hint="compile it with --hidden last",
+        )
+    if options.dola_layers is None:
+        return
+    if found is None or not found.layers:
+        raise UnsupportedError(
+            f"`dola_layers` is {options.dola_layers}, and the artifact gives no states of layers",
+            hint="compile it with --hidden all; decoders alone have them",
+        )
+    candidate_layers(options.dola_layers, found)
 
 
 def _negative(
@@ -88,6 +109,9 @@ def generate_batch(
     for row in batch.rows:
         row.constraint = company.constraint
     feed = batch.feed(engine, options, company.negative)
+    if options.dola_layers is not None and engine.manifest.hidden is not None:
+        layers = candidate_layers(options.dola_layers, engine.manifest.hidden)
+        feed = ContrastedFeed(engine, feed, layers)
     proposer: Proposer | None = None
     if options.prompt_lookup_num_tokens is not None:
         proposer = PromptLookup(options)
@@ -108,6 +132,8 @@ def generate_batch(
         )
         return
     run = generate_rows if options.num_beams == 1 else search_rows
+    if options.penalty_alpha > 0.0:
+        run = contrast_rows
     yield from run(
         engine,
         feed,

@@ -19,13 +19,12 @@ from smelt.runtime.manifest import GenerationDefaults
 from smelt.runtime.settings import NEUTRAL, SETTINGS, Options, Setting
 
 DEFAULT_NEW_TOKENS = 256
+DEFAULT_TOP_K = 50  # candidates of contrastive search, as `transformers` has them
 
 # Keys of generation_config.json that would change the result but are not built, with the value at
 # which they change nothing. A model that sets one compiles, and `generate` refuses until told.
 LACKING: dict[str, Any] = {
-    "penalty_alpha": 0.0,
     "constraints": None,
-    "dola_layers": None,
     "assistant_early_exit": None,
     "token_healing": False,
     "low_memory": False,
@@ -143,9 +142,15 @@ def resolve(
     _check_names(given)
     _check_supported(defaults, without)
     given = {key: value for key, value in given.items() if value is not None}
-    temperature = _temperature(defaults, given)
+    own = own_options(defaults, without, sampled=defaults.do_sample)
+    contrasts = bool(({"penalty_alpha": own.get("penalty_alpha")} | given)["penalty_alpha"])
+    temperature = _temperature(defaults, given, contrasts=contrasts)
     sampled = temperature > 0.0
-    values = own_options(defaults, without, sampled=sampled and defaults.do_sample) | given
+    if not sampled:
+        own = own_options(defaults, without, sampled=False)
+    values = own | given
+    if contrasts and "top_k" not in given:
+        values["top_k"] = defaults.top_k or DEFAULT_TOP_K
     values |= {"temperature": temperature, "seed": _seed(given.get("seed"), sampled)}
     if "max_new_tokens" in values:
         values.pop("max_length", None)
@@ -218,9 +223,15 @@ def _check_supported(defaults: GenerationDefaults, without: tuple[str, ...]) -> 
         )
 
 
-def _temperature(defaults: GenerationDefaults, given: Mapping[str, Any]) -> float:
-    """Sampling is on when the call says so in any way, else when generation_config.json does."""
-    shaping = [key for key in given if SETTINGS[key].kind == "sampler" and key != "temperature"]
+def _temperature(
+    defaults: GenerationDefaults, given: Mapping[str, Any], *, contrasts: bool
+) -> float:
+    """Sampling is on when the call says so in any way, else when generation_config.json does.
+
+    ``top_k`` is no sampler where it counts the candidates of contrastive search.
+    """
+    plain = ("temperature", "top_k") if contrasts else ("temperature",)
+    shaping = [key for key in given if SETTINGS[key].kind == "sampler" and key not in plain]
     if "temperature" in given:
         value = SETTINGS["temperature"].read("temperature", given["temperature"])
         if value == 0 and shaping:

@@ -36,16 +36,16 @@ class Batch:
         return self.source is not None
 
     def feed(self, engine: Engine, options: Options, negative: Sequence[int] = ()) -> Feed:
-        """A fresh feed of these rows, each as often as it has beams, or with its twin."""
-        beams = options.num_beams
+        """A fresh feed of these rows, each as often as ``room`` says, or with its twin."""
+        count = options.room
         if options.guidance_scale != 1.0:
             prompts = [row.tokens for row in self.rows]
             scale = options.guidance_scale
             return GuidedFeed(engine, prompts, negative, pad=self.pad, scale=scale)
-        tokens = [list(row.tokens) for row in self.rows for _ in range(beams)]
+        tokens = [list(row.tokens) for row in self.rows for _ in range(count)]
         if self.source is None:
             return DecoderFeed(engine, tokens, pad=self.pad)
-        source = {name: np.repeat(array, beams, axis=0) for name, array in self.source.items()}
+        source = {name: np.repeat(array, count, axis=0) for name, array in self.source.items()}
         return EncoderDecoderFeed(engine, source, tokens)
 
     def check(self, options: Options) -> None:
@@ -140,7 +140,8 @@ def plan_batches(
     limit = limit_of(manifest, "batch")
     copies, room = options.copies, options.room
     if limit is not None and limit < room:
-        name = "num_beams" if options.num_beams > 1 else "guidance_scale"
+        takes = {"num_beams": options.num_beams > 1, "penalty_alpha": options.penalty_alpha > 0.0}
+        name = next((name for name, is_on in takes.items() if is_on), "guidance_scale")
         raise UnsupportedError(
             f"`{name}` is {getattr(options, name)}, which takes {room} rows, "
             f"the artifact takes {limit} rows",

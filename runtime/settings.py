@@ -93,6 +93,14 @@ def _sequence(name: str, value: Any) -> tuple[int, ...]:
     return _ids(name, value)
 
 
+def _layers(name: str, value: Any) -> str | tuple[int, ...]:
+    if isinstance(value, str) and value in ("low", "high"):
+        return value
+    if isinstance(value, (str, int)) or not (found := _ids(name, value)):
+        raise SmeltError(f"`{name}` is {value!r}, wants low, high or a list of layers")
+    return tuple(dict.fromkeys(found))
+
+
 def _words(name: str, value: Any) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """Each word as the sequences of which one is said; a plain list of ids is a single one."""
     if not isinstance(value, (list, tuple)) or not value:
@@ -229,6 +237,11 @@ class Options:
     diversity_penalty: float = _option(0.0, _number(0.0, 1e6), kind="beams")
     force_words_ids: tuple[tuple[tuple[int, ...], ...], ...] = _option((), _words, kind="beams")
     """Words that the result has, each as the sequences of which one is enough; see ``forced``."""
+    # ---- hidden states
+    penalty_alpha: float = _option(0.0, _CUTOFF)
+    """How much a candidate's likeness to what came before counts; see ``contrastive``."""
+    dola_layers: str | tuple[int, ...] | None = _option(None, _layers)
+    """Early layers that the last one is contrasted with; see ``early_layers``."""
     # ---- guesses
     prompt_lookup_num_tokens: int | None = _option(None, _FEW)
     """Guess so many tokens by what followed the last ones before."""
@@ -278,7 +291,9 @@ class Options:
 
     @property
     def room(self) -> int:
-        """Rows of the engine that a row takes: its beams, or itself and its twin."""
+        """Rows of the engine that a row takes: beams, candidates, or itself and its twin."""
+        if self.penalty_alpha > 0.0:
+            return self.top_k
         return self.num_beams if self.guidance_scale == 1.0 else 2
 
     @property

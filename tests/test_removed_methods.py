@@ -42,7 +42,8 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
         (folder / "config.json").write_text(json.dumps(told["config"]))
         save_file(made, folder / "model.safetensors")
         for target in TARGETS:
-            smelt.compile(folder, target=target, out=out / target, verify=False)
+            hidden = "all" if kind in ("llama", "gpt2") else "last"
+            smelt.compile(folder, target=target, out=out / target, verify=False, hidden=hidden)
             found[kind, target] = smelt.open(out / target)
     return found
 
@@ -69,3 +70,20 @@ def test_beams_equal_their_last_release(sessions: Sessions, case: tuple[str, int
         assert ids == told["ids"], target
         scores = [c.score or 0.0 for c in found.completions]
         assert np.allclose(scores, told["scores"], atol=2e-4), target
+
+
+STATES = ("contrastive", "dola")
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if STORED[c[0]]["cases"][c[1]]["method"] in STATES], ids=name_of
+)
+def test_hidden_states_choose_as_in_their_last_release(
+    sessions: Sessions, case: tuple[str, int]
+) -> None:
+    told: dict[str, Any] = STORED[case[0]]["cases"][case[1]]
+    for target in TARGETS if case[1] % 2 == 0 else TARGETS[:1]:
+        found = sessions[case[0], target].generate(
+            ids=PROMPTS, max_new_tokens=12, temperature=0, eos=told["eos"] or (), **told["given"]
+        )
+        assert [c.ids for c in found.wait().completions] == told["ids"], target

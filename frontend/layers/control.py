@@ -46,15 +46,23 @@ def repeat(
         raise SpecError(f"repeat count is {count!r}, wants 0 to {MAX_REPEAT}")
     wants_index = "i" in getattr(block, "parameters", ())
     carried = 1
+    is_outer = e.scope.nesting == 0
     for i in range(start, start + count):
         number = str(i) if numbered else ""
-        with e.scope.at(f"{number}.{under}" if number and under else number or under):
+        if is_outer:
+            e.scope.blocks.append(state[0] if state else None)
+        with (
+            e.scope.at(f"{number}.{under}" if number and under else number or under),
+            e.scope.nested(),
+        ):
             result = e.call(block, state, {**fixed, "i": i} if wants_index else fixed)
         parts = result if isinstance(result, tuple) else (result,)
         carried = len(parts)
         if carried > len(state):
             raise SpecError(f"block gives {carried} values and takes {len(state)}")
         state = (*parts, *state[carried:])
+        if is_outer:
+            e.scope.last_block = state[0]
     return state[0] if carried == 1 else state[:carried]
 
 

@@ -63,6 +63,9 @@ def compile(
         str | None, typer.Option(help="What to build, if not what config says.")
     ] = None,
     context: Context = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Give hidden states beside the logits: last or all.")
+    ] = None,
     spec: Annotated[Path | None, typer.Option(help="An architecture of your own.")] = None,
     dtype: Annotated[str, typer.Option(help="torch only: f32, bf16 or f16.")] = "f32",
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag on the Hub.")] = None,
@@ -89,6 +92,7 @@ def compile(
                 kv=kv,
                 task=task,
                 context=context,
+                hidden=hidden,
                 spec=spec,
                 dtype=dtype,
                 revision=revision,

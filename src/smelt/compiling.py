@@ -14,6 +14,7 @@ from smelt.following import Follower, Trace
 from smelt.freed_memory import give_back
 from smelt.frontend.build import build
 from smelt.frontend.checkpoint import Checkpoint, open_checkpoint
+from smelt.frontend.hidden import layers_of
 from smelt.golden import GOLDEN, pack
 from smelt.inspecting import REPORT, report
 from smelt.ir.materialize import Weights
@@ -26,7 +27,7 @@ from smelt.passes.receipt import Receipt
 from smelt.probe import TEXT, Probe, make_probe
 from smelt.quant_summary import activation_terms, quant_summary
 from smelt.runtime.certificate import Certificate
-from smelt.runtime.manifest import Manifest
+from smelt.runtime.manifest import HiddenStates, Manifest
 from smelt.runtime.text import Text
 from smelt.targets import Target, target_named
 from smelt.verify import (
@@ -56,6 +57,7 @@ class Request:
     kv: str | None = None
     task: str | None = None
     context: int | None = None
+    hidden: str | None = None
     spec: Path | None = None
     dtype: str = "f32"
     revision: str | None = None
@@ -84,8 +86,8 @@ def compile(
     """Compile a checkpoint (directory, GGUF file or Hub id) into an artifact at ``out``.
 
     options: the other fields of ``Request``: dialect ("standard" or "ort", onnx only), quant
-    ("int4,group=32"), kv ("f32", "f16", "bf16", "int8"), task, context (tokens), spec (a spec
-    file),
+    ("int4,group=32"), kv ("f32", "f16", "bf16", "int8"), task, context (tokens), hidden ("last" or
+    "all": hidden states beside the logits), spec (a spec file),
     dtype ("f32", "bf16", "f16"; torch only), revision, offline, verify, dump_ir (a directory).
     Raises a SmeltError; nothing is then written.
     """
@@ -101,6 +103,7 @@ def compile(
         shapes=shapes,
         dtype=_dtype(request.dtype, chosen),
         context=request.context,
+        hidden=request.hidden,
     )
     progress("optimize", 0, 0)
     settings = Options(
@@ -118,6 +121,9 @@ def compile(
         dialect=chosen.dialect,
         context=chosen.context_for(request.context, optimized),
     )
+    if (told := layers_of(original)) is not None:
+        states = HiddenStates(layers=told[0], tied=told[1])
+        manifest = manifest.model_copy(update={"hidden": states})
     if settings.quant is not None:
         summary = quant_summary(optimized, settings.quant, receipts)
         manifest = manifest.model_copy(update={"quant": summary})

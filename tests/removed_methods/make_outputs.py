@@ -131,7 +131,7 @@ DOLA: list[dict[str, Any]] = [
     {"dola_layers": "low"},
     {"dola_layers": "high", "repetition_penalty": 1.2},
     {"dola_layers": [1]},
-    {"dola_layers": [3, 0, 2], "no_repeat_ngram_size": 2},
+    {"dola_layers": [3, 0, 2], "repetition_penalty": 1.4},
 ]
 
 

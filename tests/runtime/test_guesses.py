@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from smelt.errors import SmeltError, UnsupportedError
+from smelt.runtime.early_layers import candidate_layers
 from smelt.runtime.lookup import PromptLookup
+from smelt.runtime.manifest import HiddenStates
 from smelt.runtime.options import generation_defaults, resolve
 from smelt.runtime.processors import Row
 from smelt.runtime.scores import log_softmax
@@ -91,6 +93,37 @@ def test_a_draft_with_less_context_stops_guessing() -> None:
     assert 0 < found.metrics.guessed_tokens <= 6
 
 
+def test_a_models_own_contrastive_search_counts_its_candidates() -> None:
+    defaults = generation_defaults({"penalty_alpha": 0.6, "top_k": 4}, {})
+    options = resolve(defaults)
+    assert (options.penalty_alpha, options.top_k, options.greedy) == (0.6, 4, True)
+    assert resolve(generation_defaults({"penalty_alpha": 0.6}, {})).top_k == 50
+    left = resolve(defaults, without=("penalty_alpha",))
+    assert (left.penalty_alpha, left.top_k, left.room) == (0.0, 0, 1)
+    assert resolve(defaults, penalty_alpha=0.0).top_k == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "layers"),
+    [
+        ("low", {"layers": 8}, [0, 2]),
+        ("low", {"layers": 8, "tied": True}, [2]),
+        ("low", {"layers": 4, "tied": True}, [2]),
+        ("low", {"layers": 2, "tied": True}, [1]),
+        ("low", {"layers": 1, "tied": True}, [0]),
+        ("high", {"layers": 8}, [4, 6]),
+        ("low", {"layers": 48, "tied": True}, list(range(2, 20, 2))),
+        ("high", {"layers": 48}, list(range(28, 48, 2))),
+        ((5, 1), {"layers": 8}, [5, 1]),
+    ],
+    ids=str,
+)
+def test_early_layers_are_those_of_transformers(
+    asked: str | tuple[int, ...], told: dict[str, Any], layers: list[int]
+) -> None:
+    assert candidate_layers(asked, HiddenStates(**told)) == layers
+
+
 def test_a_models_own_lookup_is_used() -> None:
     defaults = generation_defaults({"prompt_lookup_num_tokens": 4}, {})
     assert resolve(defaults).prompt_lookup_num_tokens == 4
@@ -135,6 +168,7 @@ ENGINES: dict[str, Any] = {
     "windowed": windowed,
     "translator": ToyTranslator,
     "decoder": ToyDecoder,
+    "stated": lambda: ToyDecoder(manifest(hidden={"layers": 3})),
 }
 
 
@@ -170,6 +204,24 @@ ENGINES: dict[str, Any] = {
             UnsupportedError,
             "without guidance",
         ),
+        ("decoder", {"penalty_alpha": 0.5}, UnsupportedError, "gives no hidden states"),
+        ("decoder", {"penalty_alpha": 0.5, "top_k": 1}, SmeltError, "wants two candidates"),
+        (
+            "decoder",
+            {"penalty_alpha": 0.5, "top_k": 4, "temperature": 0.7},
+            UnsupportedError,
+            "contrastive search draws nothing",
+        ),
+        ("decoder", {"penalty_alpha": 0.5, "top_p": 0.7}, UnsupportedError, "draws nothing"),
+        ("decoder", {"penalty_alpha": 0.5, "num_beams": 2}, UnsupportedError, "not go together"),
+        ("decoder", {"penalty_alpha": 0.5, "dola_layers": "low"}, UnsupportedError, "not go toget"),
+        ("decoder", {"penalty_alpha": 0.5, "draft": ToyDecoder}, UnsupportedError, "with a draft"),
+        ("decoder", {"dola_layers": "low"}, UnsupportedError, "gives no states of layers"),
+        ("decoder", {"dola_layers": "low", "num_beams": 2}, UnsupportedError, "not go together"),
+        ("decoder", {"dola_layers": [0], "draft": ToyDecoder}, UnsupportedError, "with a draft"),
+        ("decoder", {"dola_layers": "middle"}, SmeltError, "wants low, high or a list"),
+        ("decoder", {"dola_layers": []}, SmeltError, "wants low, high or a list"),
+        ("stated", {"dola_layers": [0, 3]}, SmeltError, "has 3, the early layers are 0 to 2"),
         ("decoder", {"max_matching_ngram_size": 2}, SmeltError, "means nothing without"),
         ("decoder", {"num_assistant_tokens": 2}, SmeltError, "means nothing without a draft"),
         ("decoder", {"negative": [3]}, SmeltError, "means nothing without `guidance_scale`"),

@@ -192,10 +192,10 @@ def test_defaults_come_from_generation_config() -> None:
 
 
 def test_settings_that_smelt_lacks_are_refused_until_left_out() -> None:
-    defaults = generation_defaults({"penalty_alpha": 0.6, "dola_layers": "low"}, {})
-    with pytest.raises(UnsupportedError, match=r"penalty_alpha=0\.6, dola_layers=low"):
+    defaults = generation_defaults({"token_healing": True, "assistant_early_exit": 2}, {})
+    with pytest.raises(UnsupportedError, match="assistant_early_exit=2, token_healing=True"):
         resolve(defaults)
-    assert resolve(defaults, without=("penalty_alpha", "dola_layers")).greedy
+    assert resolve(defaults, without=("token_healing", "assistant_early_exit")).greedy
 
 
 @pytest.mark.parametrize(
