@@ -63,7 +63,7 @@ env: $(VENV)/.installed
 
 # The build runs without isolation, so a change in C++ rebuilds in seconds in the same build folder.
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(CPP) | $(VENV)/.base
-	$(BIN)/python -m pip install --no-build-isolation -e '.[torch,onnx,dev]'
+	$(BIN)/python -m pip install --no-build-isolation -e '.[torch,onnx,serve,dev]'
 	$(BIN)/python -m pip install --no-build-isolation -e '.[tensorrt]' \
 	  || echo 'note: tensorrt-rtx does not install on this machine; the tensorrt target is left out'
 	touch $@

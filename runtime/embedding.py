@@ -11,7 +11,7 @@ import numpy as np
 from smelt.errors import UnsupportedError
 from smelt.runtime.encode import call_encoder, require_task
 from smelt.runtime.engine import Array, Engine
-from smelt.runtime.manifest import Pooling
+from smelt.runtime.manifest import Manifest, Pooling
 from smelt.runtime.text import Encoded, Text
 
 POOLING_FILES = (
@@ -57,7 +57,7 @@ def read_pooling(files: Mapping[str, bytes]) -> Pooling | None:
 def embed(engine: Engine, text: Text, texts: str | Sequence[str], *, batch_size: int = 32) -> Array:
     """Embeddings f32[n, dim]; a text over the pooling's length is cut, as its own files ask."""
     require_task(engine.manifest, "embed", "feature_extraction")
-    pooling = engine.manifest.pooling or Pooling(normalize=True)
+    pooling = pooling_of(engine.manifest)
     rows = [texts] if isinstance(texts, str) else list(texts)
     encoded = [_cut(text.encode_full(row), pooling.max_length) for row in rows]
     # Texts of like length share a batch, so little is spent on padding.
@@ -65,12 +65,23 @@ def embed(engine: Engine, text: Text, texts: str | Sequence[str], *, batch_size:
     vectors: list[Array] = [np.zeros(0, np.float32)] * len(rows)
     for start in range(0, len(order), batch_size):
         group = order[start : start + batch_size]
-        outputs, mask = call_encoder(engine, text, [encoded[index] for index in group])
-        engine.reset()
-        hidden = np.asarray(outputs["last_hidden_state"], np.float32)
-        for index, vector in zip(group, pool(hidden, mask, pooling), strict=True):
+        found = embed_batch(engine, text, [encoded[index] for index in group])
+        for index, vector in zip(group, found, strict=True):
             vectors[index] = vector
     return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+
+
+def embed_batch(engine: Engine, text: Text, rows: Sequence[Encoded]) -> Array:
+    """Embeddings f32[n, dim] of encoded texts, all in one call."""
+    outputs, mask = call_encoder(engine, text, rows)
+    engine.reset()
+    hidden = np.asarray(outputs["last_hidden_state"], np.float32)
+    return pool(hidden, mask, pooling_of(engine.manifest))
+
+
+def pooling_of(manifest: Manifest) -> Pooling:
+    """How the artifact makes one vector; averaged and normalized where nothing says."""
+    return manifest.pooling or Pooling(normalize=True)
 
 
 def pool(hidden: Array, mask: Array, pooling: Pooling) -> Array:

@@ -51,6 +51,11 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
 }
 
+# Folders with packages of their own, which nothing else may import but inside a function.
+OWN: dict[str, set[str]] = {
+    "runtime/serve": {"starlette", "uvicorn", "prometheus_client"},
+}
+
 # Imported inside functions only, and only by these folders.
 HEAVY: dict[str, set[str]] = {
     "torch": {"backends", "frontend", "runtime", "src"},
@@ -101,6 +106,11 @@ def within(name: str, parts: set[str]) -> bool:
     return any(name == part or name.startswith(part + ".") for part in parts)
 
 
+def outside(name: str, own: str, home: str) -> bool:
+    """Whether an import reaches into a folder with packages of its own from another one."""
+    return home != own and within(name, {"smelt." + own.replace("/", ".")})
+
+
 def sources(folder: str) -> list[Path]:
     """The Python files of a top-level folder."""
     if folder == "src":
@@ -113,6 +123,7 @@ def complaints(folder: str, path: Path) -> Iterator[str]:
     ours, light = ARROWS.get(folder, (None, None))
     parts = path.relative_to(ROOT).parts
     backend = parts[1] if folder == "backends" and len(parts) > 2 else None
+    home = "/".join(parts[:-1])
     for found in imports(path):
         root = found.name.split(".")[0]
         where = f"{path.relative_to(ROOT)}:{found.line}: imports {found.name}"
@@ -123,7 +134,12 @@ def complaints(folder: str, path: Path) -> Iterator[str]:
                 yield f"{where} at the top of the module; do it inside the function"
             elif folder not in HEAVY[root]:
                 yield f"{where}; only {sorted(HEAVY[root])} may"
+        elif any(root in names for names in OWN.values()):
+            if root not in OWN.get(home, ()):
+                yield f"{where}; only {[name for name in OWN if root in OWN[name]]} may"
         elif root == "smelt":
+            if found.top and any(outside(found.name, name, home) for name in OWN):
+                yield f"{where} at the top of the module; do it inside the function"
             if ours is not None and not within(found.name, ours):
                 yield f"{where}; {folder} may import {sorted(ours)}"
             names = found.name.split(".")

@@ -1,4 +1,4 @@
-"""The command line: `smelt compile`, plan, run, chat, bench, verify, inspect, specs.
+"""The command line: `smelt compile`, plan, run, chat, serve, bench, verify, inspect, specs.
 
 Exit codes: 0 done, 1 error, 2 spec or usage, 3 checkpoint, 4 unsupported, 5 artifact, 6 parity,
 130 interrupted.
@@ -218,6 +218,55 @@ def chat(
             options["draft"] = smelt.open(draft, **opening)
         session = smelt.open(artifact, **opening, **_budget(max_memory))
         converse(session, options, system=system)
+
+
+@app.command()
+def serve(
+    artifact: Artifact,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in requests; else the file's.")
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=1, max=4096, help="Requests, or texts, computed together.")
+    ] = 16,
+    waiting: Annotated[
+        int, typer.Option(min=0, help="Requests that may wait; more are answered 429.")
+    ] = 256,
+    context: Context = None,
+    threads: Threads = None,
+    max_memory: MaxMemory = None,
+    device: Device = None,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="SMELT_API_KEY", help="Opens /v1; can be repeated. Better in the environment."
+        ),
+    ] = None,
+    max_body: Annotated[str, typer.Option(help="The largest body: 8MiB.")] = "8MiB",
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that running requests get after SIGTERM.")
+    ] = 30.0,
+) -> None:
+    """Serve a model or an encoder with OpenAI's endpoints, until SIGTERM."""
+    from smelt.planning import parse_size
+    from smelt.serving import serve as served
+
+    with console.reported(as_json=False):
+        opening = _given(context=context, threads=threads, device=device) | _budget(max_memory)
+        served(
+            artifact,
+            name=name,
+            opening=opening,
+            host=host,
+            port=port,
+            rows=rows,
+            waiting=waiting,
+            api_keys=tuple(api_key or ()),
+            max_body=parse_size(max_body),
+            grace=grace,
+        )
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""`smelt serve`: one artifact behind OpenAI's endpoints; Starlette and uvicorn (`[serve]`)."""
