@@ -71,6 +71,8 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     *(_alone("penalty_alpha", name) for name in _WAYS),
     *(_alone("dola_layers", name) for name in (*_WAYS, "penalty_alpha")),
+    # The contrast leaves few tokens, of which a pattern would often allow none.
+    *(_alone("dola_layers", name) for name in ("pattern", "json_schema")),
     Refusal(
         lambda o: o.pattern is not None and o.json_schema is not None,
         "`pattern` and `json_schema` are both given",
