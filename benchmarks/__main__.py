@@ -118,7 +118,6 @@ class Run:
         ready, missing = self._ready([e for e in engines if self._wanted(e)])
         text = neighbour.chapter(
             ready,
-            model.jobs,
             peers=peers_folder(),
             repeat=self._args.repeat,
             patience=self._patience,

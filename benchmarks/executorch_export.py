@@ -89,6 +89,11 @@ def convert(source: Path, out: Path) -> str:
 
 def export(model: str, out: Path) -> None:
     """Run the exporter as a command would."""
+    from torch.fx.traceback import NodeSource
+
+    # Every pass copies where each node came from, a chain that every pass makes longer, by deeper
+    # and deeper recursion. A link of it is never changed, so it need not be copied.
+    NodeSource.__deepcopy__ = lambda self, memo: self
     spec = find_spec("executorch")
     assert spec is not None and spec.submodule_search_locations is not None
     # The exporter imports the model by a name within its own package.

@@ -9,6 +9,9 @@ from benchmarks.driver import Job, Track
 from benchmarks.figures import spread
 from benchmarks.report import FORMATS, table
 
+#: What the products of a format are limited by, among the machine's limits.
+_SPEEDS = {"int4": "int8", "int8": "int8", "bf16": "bf16", "f32": "floats"}
+
 
 def decode_limit(bytes_a_second: float, weight_bytes: int) -> float:
     """Tokens a second when every weight is read once a token, and nothing else takes time."""
@@ -46,7 +49,7 @@ def chapter(
             if not track.engine.ours or track.engine.against or not track.samples:
                 continue
             form = track.engine.format
-            speed = most["floats" if form == "float" else "int8"]
+            speed = most.get(_SPEEDS[form], 0.0)
             row = [track.engine.name, FORMATS[form], str(threads)]
             for job, limit in (
                 (prefill, prefill_limit(speed, config, prefill.work)),
@@ -54,7 +57,7 @@ def chapter(
             ):
                 value = spread(track, job)
                 share = f"{value.middle / limit:.0%}" if value and limit else "–"
-                row += [f"{limit:.0f}", share]
+                row += [f"{limit:.0f}" if limit else "–", share]
             rows.append(row)
     head = ["", "format", "threads", "prefill limit", "reached", "decode limit", "reached"]
     title = "Tokens/s beside the machine's limits:"
@@ -62,9 +65,14 @@ def chapter(
 
 
 def _said(limits: Mapping[int, Mapping[str, float]]) -> str:
-    lines = [
-        f"- {threads} threads: {most['bytes'] / 1e9:.1f} GB/s read, {most['int8'] / 1e12:.2f} TOP/s"
-        f" of int8, {most['floats'] / 1e12:.2f} TFLOP/s of f32"
-        for threads, most in limits.items()
-    ]
+    lines = []
+    for threads, most in limits.items():
+        speeds = [
+            f"{most['bytes'] / 1e9:.1f} GB/s read",
+            f"{most['int8'] / 1e12:.2f} TOP/s of int8",
+        ]
+        if most.get("bf16"):
+            speeds.append(f"{most['bf16'] / 1e12:.2f} TFLOP/s of bf16")
+        speeds.append(f"{most['floats'] / 1e12:.2f} TFLOP/s of f32")
+        lines.append(f"- {threads} threads: {', '.join(speeds)}")
     return "\n".join(lines)

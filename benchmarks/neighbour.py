@@ -20,11 +20,15 @@ from benchmarks.report import goal_of, table
 GOAL = 0.9
 #: The engines of the comparison, by name.
 NAMES = ("smelt int4", "smelt int4, int8 inputs", "llama.cpp Q4_0", "OpenVINO GenAI int4")
+#: Short ones: an engine whose threads wait for each other by spinning takes very long.
+JOBS = (
+    Job("prefill", {"run": "prefill", "tokens": 256}, 256),
+    Job("decode", {"run": "decode", "past": 32, "tokens": 32}, 32),
+)
 
 
 def chapter(
     engines: Sequence[tuple[Engine, Path]],
-    jobs: Sequence[Job],
     *,
     peers: Path,
     repeat: int,
@@ -39,11 +43,11 @@ def chapter(
     for engine, model in engines:
         say(f"{engine.name} beside a neighbour")
         try:
-            found = _measure(engine, model, jobs, cores[-1], peers, repeat, patience, say)
+            found = _measure(engine, model, cores[-1], peers, repeat, patience, say)
         except (Missing, OSError) as error:
             missing.append(f"- {engine.name} is missing: {error}")
             continue
-        rows += [_row(engine, job, found[job.name]) for job in jobs]
+        rows += [_row(engine, job, found[job.name]) for job in JOBS]
     head = ["tokens/s", "", "1 thread, alone", "2 threads beside it", "share", "goal"]
     return "\n\n".join([table(head, rows), *missing])
 
@@ -54,7 +58,6 @@ Pairs = list[tuple[float, float]]
 def _measure(
     engine: Engine,
     model: Path,
-    jobs: Sequence[Job],
     core: int,
     peers: Path,
     repeat: int,
@@ -62,7 +65,7 @@ def _measure(
     say: Callable[[str], None],
 ) -> dict[str, Pairs]:
     """Seconds alone with one thread and beside a neighbour with two, round by round."""
-    found: dict[str, Pairs] = {job.name: [] for job in jobs}
+    found: dict[str, Pairs] = {job.name: [] for job in JOBS}
     one = Worker(engine, model, peers, 1)
     try:
         two = Worker(engine, model, peers, 2)
@@ -71,7 +74,7 @@ def _measure(
         raise
     try:
         for number in range(repeat + 1):
-            for job in jobs:
+            for job in JOBS:
                 alone = sample(one, Track(engine, 1), job, patience, say).seconds
                 with busy(core):
                     beside = float(two.ask(job.request)["seconds"])

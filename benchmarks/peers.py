@@ -169,7 +169,7 @@ def onnxruntime_encoder(model: str) -> Engine:
     export = "onnxruntime/bin/optimum-cli export onnx --task feature-extraction"
     return Engine(
         name="onnxruntime fp32",
-        format="float",
+        format="f32",
         model=model,
         worker="onnxruntime_encoder",
         artifact=f"{made}/model.onnx",
@@ -184,7 +184,7 @@ def openvino_encoder(model: str) -> Engine:
     export = "openvino/bin/optimum-cli export openvino --task feature-extraction"
     return Engine(
         name="OpenVINO bf16",
-        format="float",
+        format="bf16",
         model=model,
         worker="openvino_encoder",
         artifact=f"{made}/openvino_model.xml",

@@ -133,7 +133,7 @@ def text_of(root: Path) -> str:
 def _reference(name: str) -> Engine:
     made = f"quality/{name}"
     command = f"{{python}} -m smelt.cli compile {{{name}}} --target torch --no-verify -o {made}"
-    return Engine(f"reference {name}", "float", name, "", made, (step(made, command),))
+    return Engine(f"reference {name}", "f32", name, "", made, (step(made, command),))
 
 
 def _logits(session: Session, ids: Sequence[int]) -> Array:

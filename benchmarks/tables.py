@@ -38,7 +38,7 @@ def decoders(model: str) -> tuple[Engine, ...]:
     """Engines that generate, by format."""
 
     def ours(name: str, form: str, options: str) -> Engine:
-        options += " --kv f16 --context 1024" if form != "float" else " --context 1024"
+        options += " --context 1024" if form == "f32" else " --kv f16 --context 1024"
         return _smelt(name, form, model, "smelt_decoder", options)
 
     def onnx(name: str, options: str) -> Engine:
@@ -62,8 +62,9 @@ def decoders(model: str) -> tuple[Engine, ...]:
         peers.llama(model, "Q8_0", "int8"),
         peers.llama(model, "Q8_0", "int8", amx=False),
         peers.openvino_decoder(model, "int8", ""),
-        ours("smelt f32", "float", ""),
-        peers.llama(model, "BF16", "float"),
+        ours("smelt bf16", "bf16", "--quant bf16"),
+        peers.llama(model, "BF16", "bf16"),
+        ours("smelt f32", "f32", ""),
     )
 
 
@@ -76,10 +77,11 @@ def encoders(model: str) -> tuple[Engine, ...]:
         return _smelt(name, form, model, worker, options)
 
     return (
-        ours("smelt f32", "float"),
-        peers.openvino_encoder(model),
+        ours("smelt f32", "f32"),
         peers.onnxruntime_encoder(model),
-        ours("smelt ONNX f32", "float"),
+        ours("smelt ONNX f32", "f32"),
+        ours("smelt bf16", "bf16", "--quant bf16"),
+        peers.openvino_encoder(model),
         ours("smelt int8", "int8", int8),
         ours("smelt int8, int8 inputs", "int8", f"{int8},activations=int8"),
         peers.ctranslate2_encoder(model),

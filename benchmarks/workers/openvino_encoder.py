@@ -14,9 +14,10 @@ class Encoder:
     """One compiled model on the CPU device."""
 
     def __init__(self, model: Path, threads: int) -> None:
-        self.version = ov.__version__
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         compiled = ov.Core().compile_model(str(model), "CPU", settings)
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.version = f"{ov.__version__} in {precision}"
         self._names = {port.get_any_name() for port in compiled.inputs}
         self._request = compiled.create_infer_request()
 
