@@ -249,6 +249,10 @@ class Artifact:
             raise ArtifactError("artifact has no manifest", place=str(path))
         self.manifest = parse_manifest(self.read(MANIFEST, MAX_MANIFEST_BYTES), place=str(path))
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return name in self._names
+
     def read(self, name: str, limit: int = 256 << 20) -> bytes:
         """The bytes of a file of at most ``limit`` bytes, its checksum compared."""
         if name not in self._names:

@@ -90,6 +90,27 @@ class Inputs(_Record):
     note: str = ""
 
 
+class TextCheck(_Record):
+    """The compiled tokenizer, or a compiled chat template, against the library that defines it."""
+
+    part: str
+    """`tokenizer`, or `chat template` and its name."""
+    library: str
+    """Name and version, such as `tokenizers 0.22.1`."""
+    seed: Natural = 0
+    compared: Natural = 0
+    """Strings, or conversations that give a text."""
+    sequences: Natural = 0
+    """Random ids that were decoded."""
+    refused: Natural = 0
+    """Conversations that the template fails with, in both."""
+    unsupported: Natural = 0
+    """Conversations that only the compiled template refuses, with an error that says why."""
+    differences: Natural = 0
+    not_compiled: str = ""
+    """Why there is nothing to compare: the construct that has no compiled form."""
+
+
 class LayerDivergence(_Record):
     """Where artifact and reference part: the first layer over its tolerance."""
 
@@ -115,6 +136,8 @@ class Certificate(_Record):
     steps: FollowedSteps | None = None
     """Where the end alone would prove little: outputs and slots then only inform."""
     divergence: LayerDivergence | None = None
+    text: tuple[TextCheck, ...] = ()
+    """The compiled tokenizer and chat templates, of an edge artifact."""
     weights_sha256: str | None = None
     """Fingerprint of the artifact's weights that were checked."""
 

@@ -4,6 +4,7 @@ A template comes out of a checkpoint and may be hostile. Goals: the same bytes a
 every honest template; for any other an error within about a second and a hundred megabytes. How:
 each value that a template makes is weighed when it is made (characters and elements, shared parts
 counted as often as they are reached), so no later step can be large; each step pays for its size.
+Parsing pays too: jinja2 takes about 30 µs and 4 kB for a token, so their number is bounded.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
+from jinja2.lexer import Token, TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -27,6 +29,7 @@ from jinja2.utils import Namespace
 from smelt.errors import ArtifactError, SmeltError, UnsupportedError
 
 MAX_TEMPLATE = 1 << 18
+MAX_TOKENS = 1 << 14  # words and signs inside tags; the largest of real templates has some thousand
 MAX_WEIGHT = 1 << 20  # of one value, and of the output; grows with the input
 MAX_STEPS = 1 << 20
 MAX_INPUT = 1 << 26
@@ -72,6 +75,8 @@ class ChatTemplate:
             raise UnsupportedError(
                 f"chat template is nested too deeply: {type(error).__name__}", place=place
             ) from None
+        except TooMuch as error:
+            raise UnsupportedError(f"chat template is refused: {error}", place=place) from None
 
     @cached_property
     def reads_parts(self) -> bool:
@@ -243,6 +248,16 @@ class _Environment(ImmutableSandboxedEnvironment):
         meter: _Meter | None = getattr(self._local, "meter", None)
         return meter or _Meter()
 
+    def _tokenize(
+        self,
+        source: str,
+        name: str | None,
+        filename: str | None = None,
+        state: str | None = None,
+    ) -> TokenStream:
+        stream = super()._tokenize(source, name, filename, state)
+        return TokenStream(_bounded(stream), name, filename)
+
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         _meter_nodes(tree)
@@ -408,6 +423,14 @@ class _Namespace(Namespace):
 def _check_name(name: Any) -> None:
     if isinstance(name, str) and name.startswith("_"):
         raise SecurityError(f"a namespace cannot hold `{name}`, which starts with an underscore")
+
+
+def _bounded(tokens: Iterable[Token]) -> Iterator[Token]:
+    """The tokens of a template, which the parser asks for one by one; TooMuch for too many."""
+    for count, token in enumerate(tokens):
+        if count >= MAX_TOKENS:
+            raise TooMuch(f"more than {MAX_TOKENS} words and signs, at line {token.lineno}")
+        yield token
 
 
 def _raise_exception(message: Any) -> None:

@@ -78,7 +78,7 @@ def compile(
     """Compile a checkpoint, prove it, and write the artifact."""
     from smelt.freed_memory import give_back_at_once
     from smelt.inspecting import explain as explained
-    from smelt.inspecting import human, read_report, verdict
+    from smelt.inspecting import human, read_report, text_line, verdict
 
     give_back_at_once()
     with console.reported(as_json=as_json):
@@ -102,8 +102,8 @@ def compile(
                 progress=bars,
             )
         size = _size(made.path)
+        certificate = made.manifest.certificate
         if as_json:
-            certificate = made.manifest.certificate
             console.print_json(
                 {
                     "out": str(made.path),
@@ -119,7 +119,9 @@ def compile(
             console.write(explained(read_report(made.path), explain))
         name = made.manifest.model_type
         console.say(f"{name} {made.manifest.task} → {made.path} ({human(size)})")
-        console.say(f"certificate: {verdict(made.manifest.certificate)}")
+        console.say(f"certificate: {verdict(certificate)}")
+        for check in certificate.text if certificate else ():
+            console.say(text_line(check))
 
 
 @app.command()
@@ -380,6 +382,8 @@ def plan(
 @app.command()
 def verify(artifact: Artifact, threads: Threads = None, as_json: Json = False) -> None:
     """Run the artifact again on its certificate's inputs, and check every byte."""
+    from smelt.inspecting import text_line
+    from smelt.runtime.certificate import TextCheck
     from smelt.verifying import verify_artifact
 
     with console.reported(as_json=as_json):
@@ -393,6 +397,8 @@ def verify(artifact: Artifact, threads: Threads = None, as_json: Json = False) -
             f"verified: {found['files']} files, worst error {worst:.1e} of the largest value "
             f"(allowed {allowed:.1e})"
         )
+        for check in found["text"]:
+            console.say(text_line(TextCheck.model_validate(check)))
 
 
 @app.command()

@@ -140,8 +140,11 @@ def compile(
         writer.write(REPORT, report(optimized, receipts))
         sealed = chosen.emit(writer, optimized, weights, manifest, companions(checkpoint), progress)
         if request.verify:
+            progress("compare tokenizer and chat template", 0, 0)
+            text = chosen.prove_text(writer.path)
             give_back()
             certificate, golden = job.verify(writer.path)
+            certificate = certificate.model_copy(update={"text": text})
             sealed = sealed.model_copy(update={"certificate": certificate})
             writer.write(GOLDEN, golden)
         else:

@@ -12,7 +12,7 @@ from smelt.folding import fold_graph
 from smelt.ir.printer import print_program
 from smelt.ir.program import Program
 from smelt.passes.receipt import Receipt
-from smelt.runtime.certificate import Certificate
+from smelt.runtime.certificate import Certificate, TextCheck
 from smelt.runtime.manifest import FunctionSpec, Manifest, StateSpec
 from smelt.runtime.shapes import describe, size_of
 
@@ -147,6 +147,8 @@ def _generation(m: Manifest) -> str:
 
 def _certificate(c: Certificate | None) -> Iterator[str]:
     yield f"certificate  {verdict(c)}"
+    if c is not None:
+        yield from (f"             {text_line(check)}" for check in c.text)
     if c is None or c.status == "not_run":
         return
     yield f"             reference: {c.reference}; engine: {c.engine}"
@@ -170,6 +172,16 @@ def _certificate(c: Certificate | None) -> Iterator[str]:
             f"(worst {d.kl_max:.3f}), same top token {d.top1_agreement:.1%}, "
             f"perplexity {d.perplexity:.3f} ({d.perplexity_difference:+.2%})"
         )
+
+
+def text_line(check: TextCheck) -> str:
+    """What was compared of a compiled tokenizer or chat template."""
+    if check.not_compiled:
+        return f"{check.part}: not compiled: {check.not_compiled}"
+    count = f"{check.compared} {'strings' if check.sequences else 'conversations'}"
+    rest = {"refused by both": check.refused, "refused when compiled": check.unsupported}
+    more = "".join(f", {number} {what}" for what, number in rest.items() if number)
+    return f"{check.part}: {count}, {check.differences} differences from {check.library}{more}"
 
 
 def verdict(c: Certificate | None) -> str:

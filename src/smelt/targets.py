@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from smelt.errors import SmeltError, UnsupportedError
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
+from smelt.runtime.certificate import TextCheck
 from smelt.runtime.engine import Engine
 from smelt.runtime.manifest import Manifest
 
@@ -49,6 +50,8 @@ class Target:
     open: Callable[..., Engine]
     engine_name: Callable[[], str]
     cannot_run: Callable[[], str | None] = lambda: None
+    #: Compares what the artifact compiled of its text files; ParityError where it differs.
+    prove_text: Callable[[Path], tuple[TextCheck, ...]] = lambda path: ()
     #: Tokens that growing state has room for unless somebody says more; None: the model's most.
     context: int | None = None
 
@@ -260,6 +263,12 @@ def _edge_open(path: Path, **options: Any) -> Engine:
     return open_engine(path, **options)
 
 
+def _edge_prove_text(path: Path) -> tuple[TextCheck, ...]:
+    from smelt.text_proof import prove_text
+
+    return prove_text(path)
+
+
 def _edge_name() -> str:
     from smelt.runtime.edge_engine import isa
 
@@ -298,6 +307,7 @@ TARGETS: dict[tuple[str, str | None], Target] = {
         _edge_emit,
         _edge_open,
         _edge_name,
+        prove_text=_edge_prove_text,
         context=4096,
     ),
     ("tensorrt", None): Target(

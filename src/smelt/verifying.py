@@ -1,4 +1,4 @@
-"""`smelt verify`: an artifact checked by itself, its results first and then its bytes."""
+"""`smelt verify`: an artifact checked by itself: its results, its bytes, and its compiled text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from smelt.errors import ArtifactError, ParityError
 from smelt.golden import GOLDEN, recheck
 from smelt.opening import open as open_session
 from smelt.runtime.manifest import Manifest
+from smelt.targets import target_named
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,12 +38,15 @@ def verify_artifact(
         raise
     if damage is not None:
         raise damage
+    progress("compare tokenizer and chat template", 0, 0)
+    text = target_named(manifest.target, manifest.dialect).prove_text(path)
     certificate = manifest.certificate
     assert certificate is not None  # recheck refuses without
     return {
         "status": "passed",
         "worst_error": worst,
         "tolerance": certificate.tolerances[0].value,
+        "text": [check.model_dump(mode="json") for check in text],
         "files": _files(manifest, path),
         "certificate": certificate.model_dump(mode="json"),
     }

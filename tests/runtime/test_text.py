@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from smelt.errors import ArtifactError, SmeltError, UnsupportedError
 from smelt.runtime.manifest import Manifest
 from smelt.runtime.session import Session
-from smelt.runtime.template import ChatTemplate
+from smelt.runtime.template import MAX_TEMPLATE, MAX_TOKENS, ChatTemplate
 from smelt.runtime.text import TEXT_FILES, StopStrings, Text
 from smelt.runtime.vocabularies import tokenizer_json
 from tests import models
@@ -216,6 +217,60 @@ HOSTILE = [
 def test_hostile_templates_are_stopped(source: str) -> None:
     with pytest.raises(SmeltError):
         ChatTemplate(source).render(CHATS[0])
+
+
+#: Parts that a hostile template repeats: what jinja2 makes of each is much larger than its text.
+REPEATED = {
+    "outputs": ("", "{{a}}", ""),
+    "comparisons": ("{{ a", "<a", "}}"),
+    "parts of a text": ("{{ a", "~a", "}}"),
+    "sum": ("{{ 1", "+1", "}}"),
+    "list": ("{{ [", "1,", "] }}"),
+    "mapping": ("{{ {", "1:1,", "} }}"),
+    "branches": ("{% if a %}", "{% elif a %}", "{% endif %}"),
+    "conditions": ("", "{%if a%}{%endif%}", ""),
+    "assignments": ("", "{%set a=1%}", ""),
+    "macros": ("", "{%macro m()%}{%endmacro%}", ""),
+    "filters": ("{{ a", "|e", "}}"),
+    "brackets": ("{{", "[", "}}"),
+    "loops": ("", "{%for a in b%}", ""),
+    "negations": ("{{", "not ", "a}}"),
+}
+
+
+def memory_of_parsing(source: str) -> float:
+    """Megabytes that parsing takes at most."""
+    tracemalloc.start()
+    try:
+        ChatTemplate(source)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak / 1e6
+
+
+def repeated(name: str, size: int) -> str:
+    before, part, after = REPEATED[name]
+    return before + part * ((size - 40) // len(part)) + after
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_templates_with_too_many_parts_are_refused(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"words and signs|nested too deeply"):
+        ChatTemplate(repeated(name, MAX_TEMPLATE))
+
+
+@pytest.mark.parametrize("name", ["outputs", "comparisons", "parts of a text"])
+def test_parsing_takes_no_more_memory_than_the_budget(name: str) -> None:
+    """The costliest parts, just few enough, and too many of them."""
+    assert memory_of_parsing(repeated(name, MAX_TOKENS * 3 // 4)) < 100
+    with pytest.raises(UnsupportedError):
+        memory_of_parsing(repeated(name, MAX_TEMPLATE))
+
+
+def test_a_large_honest_template_parses() -> None:
+    source = "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}\n{% endfor %}\n" * 500
+    assert ChatTemplate(source).render(CHATS[0])
 
 
 def test_long_conversations_are_within_budget() -> None:

@@ -1,16 +1,17 @@
-"""Compares compiled tokenizers with the `tokenizers` library.
+"""Compares compiled tokenizers with the `tokenizers` library, and prints a table.
 
-python -m tests.text.compare [--count 1000000] [--seed 1] FILE.json|FILE.gguf|FOLDER ...
+python -m tests.text.compare [--count 1000000] [--others 50000] [--seed 1] [NAME|FILE|FOLDER ...]
+
+Without names: one real tokenizer of each family, and with `--others` also every other one of
+`tests.text.vocabularies`. Files: tokenizer.json, GGUF, or a checkpoint's folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,11 @@ from smelt.frontend.checkpoint.gguf_tokenizer import tokenizer_files
 from smelt.frontend.tokenizer import compile_tokenizer
 from smelt.runtime import _edge
 from smelt.runtime.text import Text
-from tests.text.corpus import broken, strings
+from smelt.tokenizer_proof import Outcome, compare_tokenizer
+from tests.models import ModelUnavailable
+from tests.text.vocabularies import FAMILIES, Vocabulary, others
 
-
-@dataclass
-class Outcome:
-    """How many strings were compared, and the first that differ."""
-
-    compared: int = 0
-    differences: list[str] = field(default_factory=list)
-
-    def expect(self, what: str, text: object, found: object, wanted: object) -> None:
-        """Note a difference."""
-        if found != wanted:
-            self.differences.append(f"{what} of {text!r}:\n  found  {found}\n  wanted {wanted}")
+MOST = 5  # differences that are shown of each
 
 
 def load(path: Path) -> Tokenizer:
@@ -49,65 +41,59 @@ def load(path: Path) -> Tokenizer:
     return Text.load({"tokenizer.json": path.read_bytes()}).tokenizer
 
 
-def compare(
-    tokenizer: Tokenizer, count: int, seed: int, most: int = 5, compiled: Any = None
-) -> Outcome:
-    """Compare ids, offsets and decoded text on ``count`` strings, up to ``most`` differences."""
+def compare(tokenizer: Tokenizer, count: int, seed: int, compiled: Any = None) -> Outcome:
+    """Compare a tokenizer of the library with its compiled one on ``count`` strings."""
     own = compiled or _edge.Tokenizer.open(compile_tokenizer(tokenizer))
-    special = [t.content for t in tokenizer.get_added_tokens_decoder().values()]
-    outcome = Outcome()
-    rng = random.Random(seed)
-    for text in strings(count, seed, special):
-        with_frame = rng.random() < 0.5
-        wanted = tokenizer.encode(text, add_special_tokens=with_frame)
-        ids, offsets = own.encode(text.encode(), with_frame, True)
-        outcome.compared += 1
-        outcome.expect("ids", text, ids, wanted.ids)
-        outcome.expect("offsets", text, offsets, wanted.offsets)
-        skip = rng.random() < 0.5
-        back = tokenizer.decode(wanted.ids, skip_special_tokens=skip)
-        outcome.expect("text", text, own.decode(wanted.ids, skip).decode(), back)
-        if len(outcome.differences) >= most:
-            return outcome
-    for index in range(count // 4):
-        ids = [rng.randrange(own.vocab_size + 2) for _ in range(rng.choice((1, 2, 5, 12)))]
-        back = tokenizer.decode(ids, skip_special_tokens=bool(index % 2))
-        outcome.expect("text", ids, own.decode(ids, bool(index % 2)).decode(), back)
-        if len(outcome.differences) >= most:
-            return outcome
-    for raw in broken(count // 10, seed):
-        wanted = tokenizer.encode(raw.decode("utf-8", "replace"))
-        ids, offsets = own.encode(raw, True, True)
-        outcome.expect("ids", raw, ids, wanted.ids)
-        outcome.expect("offsets", raw, offsets, wanted.offsets)
-    return outcome
+    return compare_tokenizer(tokenizer, own, count, seed, MOST)
+
+
+def chosen(names: list[str]) -> Iterator[Vocabulary]:
+    """Those that are named: known ones, or files."""
+    known = {each.name: each for each in (*FAMILIES, *others())}
+    for name in names:
+        yield known.get(name) or Vocabulary("", name, lambda name=name: Path(name))  # type: ignore[misc]
+
+
+def row(vocabulary: Vocabulary, count: int, seed: int) -> tuple[str, list[str]]:
+    """The line of a tokenizer in the table, and its differences."""
+    start = time.monotonic()
+    cells = [vocabulary.family, vocabulary.name]
+    differences: list[str] = []
+    try:
+        outcome = compare(load(vocabulary.fetch()), count, seed)
+        differences = outcome.differences
+        cells += [f"{outcome.strings:,}".replace(",", " "), str(len(differences)), ""]
+    except UnsupportedError as error:
+        cells += ["", "", f"refused: {error.message}"]
+    except ModelUnavailable as error:
+        cells += ["", "", f"not there: {error}"]
+    seconds = time.monotonic() - start
+    return f"| {' | '.join(cells)} | {seconds:.0f} s |", differences
 
 
 def main(arguments: list[str], say: Callable[[str], object] = print) -> int:
     """Compare every tokenizer that is named; the number of those that differ."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("names", nargs="*")
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--others", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
+    jobs = [(v, options.count) for v in (chosen(options.names) if options.names else FAMILIES)]
+    if options.others:
+        jobs += [(vocabulary, options.others) for vocabulary in others()]
     failed = 0
-    for path in options.files:
-        start = time.monotonic()
-        try:
-            outcome = compare(load(path), options.count, options.seed)
-        except UnsupportedError as error:
-            say(f"{path}: refused: {error}")
-            continue
-        seconds = time.monotonic() - start
-        say(
-            f"{path}: {outcome.compared} strings, {len(outcome.differences)} differences,"
-            f" {seconds:.0f} s"
-        )
-        for difference in outcome.differences:
-            say(difference)
-        failed += bool(outcome.differences)
+    say("| family | tokenizer | strings | differences | refused | time |")
+    say("|---|---|---|---|---|---|")
+    for vocabulary, count in jobs:
+        line, differences = row(vocabulary, count, options.seed)
+        say(line)
+        for difference in differences:
+            say(f"  {difference}")
+        failed += bool(differences)
     return failed
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(main(sys.argv[1:]))

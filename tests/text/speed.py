@@ -1,8 +1,10 @@
 """How fast compiled tokenizers are beside the `tokenizers` library, on one thread.
 
-python -m tests.text.speed [--megabytes 10] [--rounds 3] FILE.json|FILE.gguf|FOLDER ...
-Rounds alternate between the two, so that what else the machine does hits both; texts are documents
-of about 4 KB in many scripts, offsets in characters are computed by both.
+python -m tests.text.speed [--megabytes 10] [--rounds 5] [NAME|FILE|FOLDER ...]
+
+Without names: one real tokenizer of each family. Rounds alternate between the two, so that what
+else the machine does hits both; texts are documents of about 4 KB in many scripts, offsets in
+characters are computed by both.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ import random
 import statistics
 import sys
 import time
-from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from smelt.frontend.tokenizer import compile_tokenizer
 from smelt.runtime import _edge
-from tests.text.compare import load
-from tests.text.corpus import SENTENCES
+from smelt.text_samples import SENTENCES
+from tests.models import ModelUnavailable
+from tests.text.compare import chosen, load
+from tests.text.vocabularies import FAMILIES
 
 #: How often a sentence is drawn: mostly prose and code, as what is fed to models.
 PROSE = (
@@ -62,15 +65,21 @@ def documents(size: int, seed: int = 1) -> list[str]:
 def main(arguments: list[str]) -> None:
     """Print a line for each tokenizer."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("names", nargs="*")
     parser.add_argument("--megabytes", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
     texts = documents(int(options.megabytes * 1e6))
     raw = [text.encode() for text in texts]
     size = sum(map(len, raw)) / 1e6
-    for path in options.files:
-        library = load(path)
+    print("| family | tokenizer | library, MB/s | compiled, MB/s | ratio | rounds |")
+    print("|---|---|---|---|---|---|")
+    for vocabulary in chosen(options.names) if options.names else FAMILIES:
+        try:
+            library = load(vocabulary.fetch())
+        except ModelUnavailable as error:
+            print(f"| {vocabulary.family} | {vocabulary.name} | not there: {error} | | | |")
+            continue
         compiled = _edge.Tokenizer.open(compile_tokenizer(library))
         times: dict[str, list[float]] = {"library": [], "compiled": []}
         for _ in range(options.rounds):
@@ -82,13 +91,14 @@ def main(arguments: list[str]) -> None:
             times["compiled"].append(time.perf_counter() - start)
             assert own == count, f"{own} tokens instead of {count}"
         ratios = [a / b for a, b in zip(times["library"], times["compiled"], strict=True)]
-        each = ", ".join(f"{ratio:.1f}" for ratio in ratios)
-        fast, slow = (size / min(times[name]) for name in ("compiled", "library"))
-        print(
-            f"{path}: {fast:.1f} MB/s, the library {slow:.1f} MB/s;"
-            f" ratio {statistics.median(ratios):.1f} (rounds: {each})"
+        slow, fast = (size / statistics.median(times[name]) for name in ("library", "compiled"))
+        cells = (
+            *(vocabulary.family, vocabulary.name, f"{slow:.1f}", f"{fast:.1f}"),
+            *(f"{statistics.median(ratios):.1f}", f"{min(ratios):.1f} … {max(ratios):.1f}"),
         )
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     main(sys.argv[1:])

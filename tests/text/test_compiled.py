@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +21,11 @@ from tokenizers import pre_tokenizers as splits
 from smelt.errors import UnsupportedError
 from smelt.frontend.tokenizer import compile_tokenizer
 from smelt.runtime import _edge
+from smelt.text_samples import SENTENCES, strings
 from tests import models as real_models
 from tests.text import seeds
 from tests.text.compare import compare, load
-from tests.text.corpus import SENTENCES, strings
+from tests.text.vocabularies import FAMILIES, OF_MODELS
 
 CHARSET = sorted(splits.ByteLevel.alphabet())
 #: Strings for each case; `python -m tests.text.compare --count 1000000` tries more.
@@ -232,27 +232,19 @@ CASES: dict[str, Callable[[], Tokenizer]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_component_equals_the_library(name: str) -> None:
     outcome = compare(CASES[name](), count=COUNT, seed=len(name))
-    assert outcome.compared == COUNT and not outcome.differences, "\n".join(outcome.differences)
+    assert outcome.strings == COUNT and not outcome.differences, "\n".join(outcome.differences)
 
 
-REAL: dict[str, Callable[[], Path]] = {
-    "smollm2": lambda: real_models.smollm2_hf() / "tokenizer.json",
-    "minilm": real_models.minilm,
-    "stories15m": lambda: real_models.stories15m() / "tokenizer.json",
-    "whisper": lambda: real_models.whisper_tiny() / "tokenizer.json",
-    "rxnmapper": real_models.rxnmapper,
-    "falcon": lambda: real_models.llama_cpp_vocabularies() / "ggml-vocab-falcon.gguf",
-    "phi-3": lambda: real_models.llama_cpp_vocabularies() / "ggml-vocab-phi-3.gguf",
-}
+REAL = {vocabulary.name: vocabulary for vocabulary in (*FAMILIES, *OF_MODELS)}
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_tokenizer_equals_the_library(name: str) -> None:
     try:
-        path = REAL[name]()
+        path = REAL[name].fetch()
     except real_models.ModelUnavailable as error:
         pytest.skip(str(error))
-    outcome = compare(load(path), count=COUNT, seed=7)
+    outcome = compare(load(path), count=5 * COUNT, seed=7)
     assert not outcome.differences, "\n".join(outcome.differences)
 
 
@@ -260,7 +252,7 @@ def test_real_tokenizer_equals_the_library(name: str) -> None:
 def test_stream_shows_whole_characters_that_make_the_text(name: str) -> None:
     tokenizer = CASES[name]()
     compiled = _edge.Tokenizer.open(compile_tokenizer(tokenizer))
-    for text in strings(COUNT, 3, []):
+    for text in strings(COUNT, 3):
         ids, _ = compiled.encode(text.encode(), True, False)
         stream = _edge.TokenStream(compiled, True)
         shown = [*(stream.push(i) for i in ids), stream.flush()]

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from smelt.chat_samples import CHATS, TOOLS
 from smelt.errors import SmeltError, UnsupportedError
 from smelt.frontend.checkpoint.gguf_file import GgufFile
 from smelt.frontend.template import compile_template
 from smelt.runtime import _edge
 from tests import models
 from tests.text import seeds, template_seeds
-from tests.text.chats import CHATS, TEMPLATES, TOOLS
+from tests.text.chats import TEMPLATES
 from tests.text.snippets import ONLY_ERRORS, REFUSED, STATEMENTS, VARIABLES, expressions
 
 

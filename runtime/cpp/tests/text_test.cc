@@ -137,6 +137,18 @@ TEST(RefusesWhatIsCut) {
     EXPECT(!Tokenizer::Open(seed.bytes.get(), size).ok());
 }
 
+TEST(RefusesMemoryThatIsNotAligned) {
+  const Seed seed(g_folder, "pairs.text");
+  std::vector<uint64_t> memory(seed.size / 8 + 2);
+  for (uint32_t shift = 0; shift < 8; ++shift) {
+    uint8_t* const moved = reinterpret_cast<uint8_t*>(memory.data()) + shift;
+    std::memcpy(moved, seed.bytes.get(), seed.size);
+    auto opened = Tokenizer::Open(moved, seed.size);
+    EXPECT(opened.ok() == (shift == 0));
+    if (shift) EXPECT(std::strstr(opened.status().message(), "multiple of 8") != nullptr);
+  }
+}
+
 TEST(SurvivesDamage) {
   unsigned opened_count = 0;
   for (const char* name : {"pairs.text", "fallback.text", "pieces.text", "scores.text"}) {

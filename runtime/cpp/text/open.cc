@@ -43,6 +43,8 @@ class Opener {
 };
 
 Status Opener::Tables() {
+  if (reinterpret_cast<uintptr_t>(bytes_) % alignof(uint64_t))
+    return Bad("it does not lie at a multiple of 8 bytes");
   if (size_ < sizeof(Header) || std::memcmp(bytes_, kMagic, sizeof kMagic) != 0)
     return Bad("the first bytes are not its own");
   const auto* header = reinterpret_cast<const Header*>(bytes_);

@@ -36,7 +36,8 @@ struct StreamState {
 
 class Tokenizer {
  public:
-  // The bytes are 16-byte aligned and outlive the tokenizer.
+  // The bytes outlive the tokenizer and are 8-byte aligned (others are refused): they are read in
+  // place.
   static Result<Tokenizer> Open(const void* bytes, size_t size);
 
   // Scratch that is enough for most texts of this many bytes.
