@@ -89,7 +89,14 @@ def _ratios(found: Chapter) -> str:
                 ratio = faster(track, llama, job) if llama else None
                 cells.append(_NONE if ratio is None else f"{ratio:.2f}")
             rows.append(cells)
-    return table(head, rows) if rows else ""
+    return f"{table(head, rows)}\n\n{_summary(rows)}".strip() if rows else ""
+
+
+def _summary(rows: Sequence[Sequence[str]]) -> str:
+    """How many of the goals of a table are met; empty where it has none."""
+    met = sum(cell.endswith(": met") for row in rows for cell in row)
+    short = sum(cell.endswith(" short") for row in rows for cell in row)
+    return f"Of {met + short} goals of speed {met} are met." if met + short else ""
 
 
 def _opening(found: Chapter) -> str:

@@ -58,6 +58,7 @@ def test_a_chapter_has_every_engine_and_says_what_is_missing() -> None:
     assert "| gone int4 | 4 bits | – |" in text
     assert "| smelt int4 | decode | 1.50 | 1.25 other int4: 17% short | 2.00 |" in text
     assert "| smelt int4 | – | – | – |" in text
+    assert "\n\nOf 1 goals of speed 0 are met.\n\n" in text
     assert "- gone int4 is missing: does not install" in text
 
 
