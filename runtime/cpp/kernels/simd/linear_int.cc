@@ -208,7 +208,8 @@ struct RowSums {
 };
 
 // Decode: one row. Every term of the input meets a block of weights while it is in registers.
-template <Format kFormat, bool kZeros, int kTerms>
+// kAhead: weights are prefetched.
+template <Format kFormat, bool kZeros, int kTerms, bool kAhead>
 void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, float* out) {
   constexpr int64_t kBytes = kFormat == Format::kInt4 ? 64 : 128;  // 8 columns
   const int64_t groups = w.padded_cols / w.shape.group, blocks = w.shape.group / 8;
@@ -224,7 +225,7 @@ void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, floa
 #pragma GCC unroll 2
     for (int t = 0; t < kTerms; ++t) terms[t].Begin(group.Start(tile[0].start + g + t * term));
     for (int64_t b = 0; b < blocks; ++b, group.codes += kBytes, q += 2) {
-      PrefetchWeights(group.codes, kBytes);
+      if constexpr (kAhead) PrefetchWeights(group.codes, kBytes);
       if constexpr (kFormat == Format::kInt4) {
         const Vb block = LoadB(group.codes), low = LowNibbles(block), high = RawHighNibbles(block);
 #pragma GCC unroll 2
@@ -245,13 +246,23 @@ void PanelOfRow(const PackedMatrix& w, int64_t panel, const TileCall& call, floa
   Store(out, sum[0]);
 }
 
+// The hardware's prefetcher is ahead of int8's codes, and of the two streams of a gated pair:
+// asking too costs these 5 to 25 %. One stream of int4, half as fast, gains 5 to 12 % (Zen 4, large
+// pages).
 template <Format kFormat, bool kZeros, int kTerms>
 void RunRow(const TileCall& call) {
+  constexpr auto kAlone = PanelOfRow<kFormat, kZeros, kTerms, kFormat == Format::kInt4>;
+  constexpr auto kPaired = PanelOfRow<kFormat, kZeros, kTerms, false>;
   alignas(64) float acc[2][kPanel];
   for (int64_t panel = call.panel_first; panel < call.panel_last; ++panel) {
-    PanelOfRow<kFormat, kZeros, kTerms>(*call.w, panel, call, acc[0]);
-    if (call.w2 != nullptr) PanelOfRow<kFormat, kZeros, kTerms>(*call.w2, panel, call, acc[1]);
-    StorePanel(call, panel, acc[0], call.w2 != nullptr ? acc[1] : nullptr);
+    if (call.w2 == nullptr) {
+      kAlone(*call.w, panel, call, acc[0]);
+      StorePanel(call, panel, acc[0], nullptr);
+      continue;
+    }
+    kPaired(*call.w, panel, call, acc[0]);
+    kPaired(*call.w2, panel, call, acc[1]);
+    StorePanel(call, panel, acc[0], acc[1]);
   }
 }
 
