@@ -19,7 +19,7 @@ CPP_FORMATTED := $(filter %.cc %.h,$(CPP))
 # One thread a process: the tests run WORKERS processes side by side.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test models lint format types cpp-test arm-test bench-peers clean env
+.PHONY: demo test models lint format types cpp-test thread-test arm-test bench-peers clean env
 
 demo: env
 	$(BIN)/python -m smelt.demo --chat "$$($(BIN)/python tests/models.py smollm2_gguf)" \
@@ -50,6 +50,12 @@ cpp-test: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset sanitize -DSMELT_MUTATIONS=$(MUTATIONS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset sanitize
 	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset sanitize --no-tests=error -j $(WORKERS) $(ARGS)
+
+# Sessions of one model on many threads, under ThreadSanitizer.
+thread-test: env
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset tsan
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset tsan
+	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset tsan --no-tests=error $(ARGS)
 
 # Cross-compiled and emulated where this machine is no ARM; says why where that cannot be had.
 arm-test: env

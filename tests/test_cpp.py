@@ -31,7 +31,7 @@ from tests.models import ModelUnavailable, stories15m
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = [1, 9, 4, 7]
 
-TARGETS = ("generate", "prompt", "allocation_test", "smelt_shared")
+TARGETS = ("chat", "generate", "prompt", "allocation_test", "smelt_shared")
 MEGABYTE = 1_000_000
 KILOBYTE = 1000
 
@@ -39,7 +39,7 @@ if sys.platform != "linux":
     pytest.skip("the library is built for Linux here", allow_module_level=True)
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     """A program beside this Python, or on the path."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
@@ -53,16 +53,18 @@ def built(name: str, *options: str) -> Path:
     """The folder of a release build of library and tools; one process builds, others wait."""
     folder = ROOT / "build" / name
     folder.mkdir(parents=True, exist_ok=True)
-    cmake, ninja = _tool("cmake"), _tool("ninja")
-    words = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DSMELT_TESTS=ON", *options]
+    cmake, ninja = tool("cmake"), tool("ninja")
+    words = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DSMELT_TESTS=ON"]
+    words += ["-DSMELT_INSTALL=ON", *options]
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _run(cmake, "-S", ROOT, "-B", folder, *words)
-        _run(cmake, "--build", folder, "--target", *TARGETS)
+        run(cmake, "-S", ROOT, "-B", folder, *words)
+        run(cmake, "--build", folder, "--target", *TARGETS)
     return folder / "runtime" / "cpp"
 
 
-def _run(*words: object, **env: str) -> str:
+def run(*words: object, **env: str) -> str:
+    """What a program prints; it has to succeed."""
     done = subprocess.run(
         [str(word) for word in words],
         capture_output=True,
@@ -75,7 +77,7 @@ def _run(*words: object, **env: str) -> str:
 
 def _stripped(library: Path, folder: Path) -> int:
     out = folder / "stripped.so"
-    _run(_tool("strip"), "-o", out, library)
+    run(tool("strip"), "-o", out, library)
     return out.stat().st_size
 
 
@@ -104,7 +106,7 @@ def test_the_example_generates_what_python_does(
     out = tmp_path / "model.smelt"
     compile(source(tmp_path), target="edge", quant=quant, out=out, verify=False)
     for threads in ("1", "2"):
-        said = _run(built("cpp") / "generate", out, 40, *PROMPT, SMELT_THREADS=threads)
+        said = run(built("cpp") / "generate", out, 40, *PROMPT, SMELT_THREADS=threads)
         assert [int(word) for word in said.split()] == _greedy(out, 40)
 
 
@@ -114,7 +116,7 @@ def test_nothing_allocates_over_a_thousand_tokens(
 ) -> None:
     out = tmp_path / "model.smelt"
     compile(_llama(tmp_path), target="edge", quant=quant, kv=kv, out=out, verify=False)
-    said = _run(built("cpp") / "tests" / "allocation_test", out, 1000, 512)
+    said = run(built("cpp") / "tests" / "allocation_test", out, 1000, 512)
     assert said.count("nothing allocated after open") == 2 or "skipped" in said
 
 
@@ -141,10 +143,10 @@ def test_the_prompt_of_a_chat_is_python_s(tmp_path: Path) -> None:
     out = _chatting(tmp_path, CHAT + "{{ tools }}{{ 'now' if add_generation_prompt }}")
     text = Text.load({n: open_artifact(out).read(n) for n in open_artifact(out).manifest.tokenizer})
     given = json.dumps({"messages": chat})
-    assert _run(built("cpp") / "prompt", out, given) == text.render_chat(chat)
+    assert run(built("cpp") / "prompt", out, given) == text.render_chat(chat)
     given = json.dumps({"messages": chat, "bos_token": "B", "add_generation_prompt": False})
     wanted = text.render_chat(chat, add_generation_prompt=False, bos_token="B")
-    assert _run(built("cpp") / "prompt", out, given) == wanted
+    assert run(built("cpp") / "prompt", out, given) == wanted
     assert wanted == "Buser: é\nassistant: y\nNone"
 
 
@@ -183,7 +185,7 @@ def test_a_library_for_one_model_has_at_most_400_kb(tmp_path: Path) -> None:
     size = _stripped(folder / "libsmelt.so", tmp_path)
     print(f"libsmelt.so, AVX2 and {len(opcodes)} opcodes, stripped: {size} bytes")
     assert size <= 400 * KILOBYTE
-    said = _run(folder / "generate", out, 20, *PROMPT)
+    said = run(folder / "generate", out, 20, *PROMPT)
     assert len(said.split()) > 0
     other = tmp_path / "other.smelt"
     compile(tiny.gpt2(tmp_path / "gpt2"), target="edge", out=other, verify=False)

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "core/handles.h"
+#include "core/saved_state.h"
 
 namespace {
 
@@ -233,6 +234,22 @@ smelt_code smelt_state_shape(const smelt_session* session, uint32_t slot, smelt_
 
 smelt_code smelt_state_read(const smelt_session* session, uint32_t slot, void* out, size_t bytes) {
   return Done(session->session->ReadState(slot, out, static_cast<int64_t>(bytes)));
+}
+
+smelt_code smelt_session_save(const smelt_session* session, const char* path) {
+  const bool is_known =
+      session->generator &&
+      static_cast<int64_t>(session->generator->held().size()) == session->session->past();
+  const std::vector<int64_t> none;
+  return Done(smelt::SavedState::Save(*session->session,
+                                      is_known ? session->generator->held() : none, path));
+}
+
+smelt_code smelt_session_load(smelt_session* session, const char* path) {
+  std::vector<int64_t> held;
+  const smelt::Status status = smelt::SavedState::Load(session->session.get(), &held, path);
+  if (status.ok() && session->generator) session->generator->Hold(held);
+  return Done(status);
 }
 
 void smelt_set_profile(smelt_session* session, smelt_profile profile, void* context) {

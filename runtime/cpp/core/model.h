@@ -71,6 +71,7 @@ class Model {
  private:
   static constexpr uint32_t SegmentIndex(Segment s) { return static_cast<uint32_t>(s); }
   friend class Checker;
+  friend class SavedState;
   Status Load(const uint8_t* bytes, size_t size);
 
   std::optional<MappedFile> file_;

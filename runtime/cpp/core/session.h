@@ -84,6 +84,7 @@ class Session {
  private:
   struct Function;
   friend class Planner;
+  friend class SavedState;
   Session() = default;
   Status Bind(const FunctionRecord& record, const InputArray* inputs, int64_t* values) const;
   Status Resolve(Function* f, uint64_t changed);

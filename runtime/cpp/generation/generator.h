@@ -24,6 +24,8 @@ class Generator {
   void Forget(size_t kept) { held_.resize(std::min(held_.size(), kept)); }
   // The tokens that the session's state stands for; none where that is not known.
   const std::vector<int64_t>& held() const { return held_; }
+  // The state was replaced by one that stands for these.
+  void Hold(const std::vector<int64_t>& tokens) { held_ = tokens; }
   const smelt_metrics& metrics() const { return metrics_; }
 
  private:

@@ -331,6 +331,16 @@ SMELT_API smelt_code smelt_apply_template(const smelt_template* chat, const char
                                           size_t json_bytes, void* scratch, size_t scratch_bytes,
                                           char* out, size_t capacity, size_t* bytes);
 
+/* ---- state in files ---- */
+/* What a session holds, to go on from later, in any session of the same model in which it fits. The
+ * file is written under another name and renamed. Load refuses files that are damaged
+ * (SMELT_BAD_FILE), of another model or too long (SMELT_INVALID_ARGUMENT), and changes nothing
+ * then. With smelt_generation.reuse, a prompt that begins with the saved tokens goes on from them.
+ */
+SMELT_API smelt_code smelt_session_save(const smelt_session* session, const char* path);
+SMELT_API smelt_code smelt_session_load(smelt_session* session, const char* path);
+
+/* ---- profiles ---- */
 /* Called after each instruction with its place in the model and its seconds. */
 typedef void (*smelt_profile)(void* context, const char* op, const char* source, double seconds);
 SMELT_API void smelt_set_profile(smelt_session* session, smelt_profile profile, void* context);

@@ -108,6 +108,36 @@ class ChatTemplate {
   std::unique_ptr<smelt_template, Close> template_;
 };
 
+// Messages for ChatTemplate::Apply.
+class Conversation {
+ public:
+  void Add(std::string_view role, std::string_view content) {
+    messages_ += messages_.empty() ? "{\"role\":\"" : ",{\"role\":\"";
+    Append(role);
+    messages_ += "\",\"content\":\"";
+    Append(content);
+    messages_ += "\"}";
+  }
+  void Clear() { messages_.clear(); }
+  std::string Json() const { return "{\"messages\":[" + messages_ + "]}"; }
+
+ private:
+  void Append(std::string_view text) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    for (const char c : text) {
+      const unsigned char byte = static_cast<unsigned char>(c);
+      if (byte < 0x20 || c == '"' || c == '\\') {
+        messages_ += "\\u00";
+        messages_ += kDigits[byte >> 4];
+        messages_ += kDigits[byte & 15];
+      } else {
+        messages_ += c;
+      }
+    }
+  }
+  std::string messages_;
+};
+
 // Shows tokens as text while they come.
 class TextStream {
  public:
@@ -129,7 +159,7 @@ class TextStream {
 // One running state of a model; used by one thread at a time.
 class Runner {
  public:
-  smelt_code Open(const ModelFile& file, const smelt_options& options) {
+  smelt_code Open(const ModelFile& file, const smelt_options& options = SMELT_OPTIONS) {
     smelt_session* session = nullptr;
     const smelt_code code = smelt_session_open(file.get(), &options, &session);
     if (code == SMELT_OK) session_.reset(session);
@@ -144,6 +174,8 @@ class Runner {
     return smelt_output(get(), function, output, out);
   }
   void Reset() { smelt_reset(get()); }
+  smelt_code Save(const char* path) const { return smelt_session_save(get(), path); }
+  smelt_code Load(const char* path) { return smelt_session_load(get(), path); }
   int64_t past() const { return smelt_past(get()); }
 
   // on_token(const smelt_token&) returns whether to go on.
