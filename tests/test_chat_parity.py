@@ -50,7 +50,7 @@ SETTINGS: list[tuple[int, float | None, float | None, int | None, float | None]]
     (2**32 + 5, 0.2, 0.8, None, None),
 ]
 FULL = os.environ.get("SMELT_CHAT") == "full"
-COUNT, NEW = (len(PROMPTS), 16) if FULL else (2, 4)
+COUNT, NEW = (len(PROMPTS), 8) if FULL else (2, 4)
 TARGETS = ("torch", "onnx", "edge")
 
 

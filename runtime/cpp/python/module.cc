@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/saved_state.h"
 #include "core/session.h"
 #include "limits.h"
 #include "python/chat.h"
@@ -394,6 +395,19 @@ NB_MODULE(_edge, m) {
       .def(
           "ask", [](Session& s, int64_t rows) { s.session->Ask(rows); }, "rows"_a)
       .def("read_state", &Session::ReadState)
+      .def(
+          "save",
+          [](const Session& s, const std::string& path) {
+            Raise(smelt::SavedState::Save(*s.session, {}, path.c_str()));
+          },
+          "path"_a)
+      .def(
+          "load",
+          [](Session& s, const std::string& path) {
+            std::vector<int64_t> held;
+            Raise(smelt::SavedState::Load(s.session.get(), &held, path.c_str()));
+          },
+          "path"_a)
       .def("reset", [](Session& s) { s.session->Reset(); })
       .def(
           "rewind", [](Session& s, int64_t past) { Raise(s.session->Rewind(past)); }, "past"_a)
