@@ -23,7 +23,7 @@ KINDS = ("last", "all")
 
 #: What may stand between the product with the vocabulary and the logits.
 _AFTER = frozenset(("add", "sub", "mul", "div", "tanh", "softcap", "cast", "clamp"))
-_COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,8 @@ def _check_between(last: Tensor, blocks: Blocks) -> None:
         if node is blocks.last or node in seen:
             continue
         seen.add(node)
+        if node.op.name == "slice":
+            raise UnsupportedError("hidden states: the head reads a part of what the blocks give")
         if node.op.name in ("linear", "input"):
             raise UnsupportedError(
                 "hidden states: the head has layers of its own before the vocabulary"

@@ -27,13 +27,13 @@ LACKING: dict[str, Any] = {
     "constraints": None,
     "assistant_early_exit": None,
     "token_healing": False,
-    "low_memory": False,
 }
 
 # How `transformers` runs a model and what it hands back: no token depends on them. Invalid values
 # are an error here; those of an assistant mean nothing without one.
 WITHOUT_EFFECT: tuple[str, ...] = (
     "use_cache",
+    "low_memory",
     "use_mtp",
     "cache_implementation",
     "cache_config",

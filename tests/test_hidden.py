@@ -41,6 +41,26 @@ def test_states_of_all_layers_equal_transformers(tmp_path: Path, target: str) ->
     assert session.engine.past == 5
 
 
+@pytest.mark.parametrize(
+    ("target", "quant"), [("edge", "int4,group=16"), ("onnx", "int8,group=16")]
+)
+def test_quantized_artifacts_give_them_too(tmp_path: Path, target: str, quant: str) -> None:
+    sizes = {"hidden_size": 48, "num_attention_heads": 3, "head_dim": 16, "intermediate_size": 64}
+    folder = tiny.llama(tmp_path / "in", **sizes)
+    made = smelt.compile(
+        folder, target=target, out=tmp_path / "out", quant=quant, hidden="all", context=64
+    )
+    certificate = made.manifest.certificate
+    assert certificate is not None and certificate.status == "passed"
+    assert certificate.distribution is not None and certificate.distribution.tokens == 56
+    session = smelt.open(tmp_path / "out")
+    given: dict[str, Any] = {"ids": [[3, 4, 5], [7]], "max_new_tokens": 5, "eos": ()}
+    for options in ({"dola_layers": "high"}, {"penalty_alpha": 0.6, "top_k": 4}):
+        found = session.generate(**given, **options).wait()
+        alone = session.generate(**{**given, "ids": [7]}, **options).wait()
+        assert found.completions[1].ids == alone.ids and len(alone.ids) == 5
+
+
 def told_of(kind: str, **sizes: Any) -> dict[str, Any]:
     config = getattr(transformers, f"{kind}Config")(vocab_size=99, **sizes)
     found: dict[str, Any] = config.to_dict()

@@ -182,7 +182,8 @@ def certify(
     checks, slots = _checks(ran, probe, near, tolerance.value, windows)
     logits: list[tuple[Array, Array]] = []
     for call, outputs in ran.results:
-        if original is not None and "logits" in outputs and outputs["logits"].ndim == 3:
+        of_text = _ids(call) is not None and "logits" in outputs and outputs["logits"].ndim == 3
+        if original is not None and of_text:
             pairs = pair(outputs, call, original.outputs[call.function])
             logits += [(a, w) for n, a, w in pairs if n == "logits"]
     distribution = _distribution(logits, probe, bits) if logits and bits else None
@@ -391,10 +392,13 @@ def _divergence(
     return None
 
 
+def _ids(call: Call) -> Array | None:
+    """The tokens that a call reads; none where it reads states."""
+    return call.inputs.get("input_ids", call.inputs.get("decoder_input_ids"))
+
+
 def _distribution(logits: list[tuple[Array, Array]], probe: Probe, bits: int) -> Distribution:
-    call = probe.whole[-1]
-    ids = call.inputs.get("input_ids", call.inputs.get("decoder_input_ids"))
-    assert ids is not None
+    ids = [found for call in probe.whole if (found := _ids(call)) is not None][-1]
     following = np.asarray(ids)[0, 1:]
     kl: list[float] = []
     agree: list[bool] = []

@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models
 
 from smelt.errors import SmeltError
+from smelt.runtime import feed
 from smelt.runtime.engine import Array
 from smelt.runtime.options import CALL_OPTIONS, generation_defaults
 from smelt.runtime.session import Session
@@ -151,6 +152,16 @@ def test_every_pair_works_or_is_refused(one: str) -> None:
         for name in names - {"draft", "negative"}:
             read = SETTINGS[name].read(name, VALUES[name])
             assert getattr(found.options, name) == read, (one, other)
+
+
+def test_states_of_a_prompt_come_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {"max_new_tokens": 6, "eos": (), "penalty_alpha": 0.6, "top_k": 5}
+    whole = session().generate(ids=[PROMPT, [9, 8]], **given).wait()
+    monkeypatch.setattr(feed, "CHUNK", 2)
+    parts = session().generate(ids=[PROMPT, [9, 8]], **given).wait()
+    assert [c.ids for c in parts.completions] == [c.ids for c in whole.completions]
+    alone = session().generate(ids=[9, 8], **given).ids
+    assert alone == whole.completions[1].ids
 
 
 #: For each option, what goes with it and a value that must change something; keys of a file are
