@@ -49,8 +49,10 @@ _REDUCES = frozenset(("sum", "mean", "max", "min", "argmax", "topk"))
 #: Tables of which only rows named by indices are read: the table operands, and the indices.
 _TABLES = {
     "gather": ((0,), 1),
+    "bf16_gather": ((0,), 1),
     "quantized_gather": ((0, 1, 2), 3),
     "grouped_linear": ((1, 3), 2),
+    "bf16_grouped_linear": ((1, 3), 2),
     "quantized_grouped_linear": ((1, 2, 3, 5), 4),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 from smelt.ir.dims import Dim
 from smelt.ir.program import toposort
 from smelt.ir.tensor import Tensor
+from smelt.ir.types import DType
 
 LEAVES = frozenset({"param", "const", "weight"})
 
@@ -15,8 +16,8 @@ LEAVES = frozenset({"param", "const", "weight"})
 def fixed_nodes(roots: Iterable[Tensor]) -> dict[int, bool]:
     """For each node by id: does it depend on parameters and numbers alone, and on some parameter?
 
-    Quantized codes are fixed; what is computed from them is not, since to restore floats beforehand
-    would undo the quantization.
+    Quantized codes and rounded weights are fixed; what is computed from them is not, since to
+    restore floats beforehand would undo the quantization.
     """
     alone: dict[int, bool] = {}
     has_param: dict[int, bool] = {}
@@ -42,11 +43,21 @@ def is_symbolic(value: Any) -> bool:
 
 
 def is_code(node: Tensor) -> bool:
-    """Is this the codes, scales or zeros of a quantized weight, as an expression or as a leaf?"""
+    """Is this the codes, scales or zeros of a quantized weight, or a weight that is stored as bf16,
+    as an expression or as a leaf?"""
     if node.op.name == "item":
         return node.inputs[0].op.name == "quantize_weight"
+    if is_stored_bf16(node):
+        return True
     # A derived weight's name ends in what it is; see `lift_weights`.
     return node.op.name == "weight" and node.attr("name").split(".")[-1] in CODE_NAMES
+
+
+def is_stored_bf16(node: Tensor) -> bool:
+    """Is this f32 rounded to bf16, as an expression or as the leaf that it became?"""
+    if node.op.name == "weight":
+        return node.dtype is DType.BF16 and node.attr("name").endswith(".cast")
+    return node.op.name == "cast" and node.dtype is DType.BF16 and node.inputs[0].dtype is DType.F32
 
 
 #: What `quantize_weight` gives, in order.

@@ -19,14 +19,29 @@ ROLES = ("embedding", "lm_head")
 
 @dataclass(frozen=True)
 class Scheme:
-    """How one weight is stored: bits a code, input columns a scale, and whether zero is fixed."""
+    """How one weight is stored: bits a code, input columns a scale, and whether zero is fixed.
+
+    With 16 bits it is rounded to bf16, and has no groups.
+    """
 
     bits: int
     group: int = 32
     symmetric: bool = True
 
+    @property
+    def kind(self) -> str:
+        """Its name in a recipe."""
+        return "bf16" if self.is_bf16 else f"int{self.bits}"
+
+    @property
+    def is_bf16(self) -> bool:
+        """Stored as floats."""
+        return self.bits == 16
+
     def __str__(self) -> str:
-        return f"int{self.bits},group={self.group},{'sym' if self.symmetric else 'asym'}"
+        if self == Scheme(16):
+            return self.kind
+        return f"{self.kind},group={self.group},{'sym' if self.symmetric else 'asym'}"
 
 
 @dataclass(frozen=True)
@@ -34,10 +49,10 @@ class Quant:
     """A quantization recipe.
 
     ``tensors`` overrides it for some: pairs of a role, a parameter's name or a pattern of names,
-    and the scheme there (None: stays float). ``activations``: multiply in integers, with
+    and the scheme there (None: stays float). ``activations``: multiply codes in integers, with
     activations quantized at run time in the weight's groups to so many int8 terms (0: floats, 1:
-    int8,
-    2: about 15 bits); None lets the target decide.
+    int8, 2: about 15 bits), and bf16 weights with activations rounded to bf16 (0: f32); None lets
+    the target decide.
     """
 
     scheme: Scheme
@@ -48,7 +63,7 @@ class Quant:
         """The scheme of a weight made of these parameters in these roles, and who decided."""
         for key, scheme in self.tensors:
             if key in roles or any(fnmatchcase(name, key) for name in names):
-                return scheme, f"{key}={'none' if scheme is None else f'int{scheme.bits}'}"
+                return scheme, f"{key}={_kind(scheme)}"
         if roles and self.scheme.bits < 8:
             # A table is read a row at a time, or is the last step before the logits: half of the
             # quality that 4 bits lose is lost there.
@@ -57,11 +72,16 @@ class Quant:
 
     def __str__(self) -> str:
         parts = [str(self.scheme)]
-        parts += [f"{key}={'none' if s is None else f'int{s.bits}'}" for key, s in self.tensors]
+        parts += [f"{key}={_kind(scheme)}" for key, scheme in self.tensors]
         if self.activations is not None:
-            names = {terms: name for name, terms in _TERMS.items()}
+            terms = _activations(self.scheme)
+            names = {count: name for name, count in terms.items()}
             parts.append(f"activations={names[self.activations]}")
         return ",".join(parts)
+
+
+def _kind(scheme: Scheme | None) -> str:
+    return "none" if scheme is None else scheme.kind
 
 
 @dataclass(frozen=True)
@@ -73,8 +93,15 @@ class Options:
     context: int | None = None
 
 
-_BITS = {"int8": 8, "int4": 4}
-_TERMS = {"none": 0, "int8": 1, "int16": 2}
+_BITS = {"bf16": 16, "int8": 8, "int4": 4}
+_WORDS = "bf16, int8, int4 or none"
+
+
+def _activations(scheme: Scheme) -> dict[str, int]:
+    """What ``activations`` may be beside weights of a scheme."""
+    return {"none": 0, "bf16": 1} if scheme.is_bf16 else {"none": 0, "int8": 1, "int16": 2}
+
+
 _KV = {"f32": DType.F32, "f16": DType.F16, "bf16": DType.BF16, "int8": DType.I8}
 
 
@@ -82,14 +109,15 @@ def parse_quant(text: str) -> Quant | None:
     """The recipe of text such as
     ``int4,group=32,asym,lm_head=int8,*.down_proj.*=none,activations=int8``.
 
-    The first word is int8, int4 or none. ``group`` is 16, 32, 64 or 128 (default 32). Whatever is
-    not a setting names a tensor: ``embedding``, ``lm_head``, a parameter, or a pattern with ``*``.
+    The first word is bf16, int8, int4 or none. ``group`` is 16, 32, 64 or 128 (default 32).
+    Whatever is not a setting names a tensor: ``embedding``, ``lm_head``, a parameter, or a pattern
+    with ``*``.
     """
     first, *rest = (part.strip() for part in text.split(","))
     if first == "none" and not rest:
         return None
     if first not in _BITS:
-        raise SmeltError(f"quantization begins with `{first}`, wants int8, int4 or none")
+        raise SmeltError(f"quantization begins with `{first}`, wants {_WORDS}")
     group, symmetric = 32, True
     activations: int | None = None
     named: list[tuple[str, str]] = []
@@ -107,11 +135,12 @@ def parse_quant(text: str) -> Quant | None:
                 raise SmeltError(f"group is {value}, wants one of {', '.join(map(str, GROUPS))}")
             group = int(value)
         elif key == "activations":
-            if value not in _TERMS:
-                raise SmeltError(f"activations is {value}, wants {', '.join(_TERMS)}")
-            activations = _TERMS[value]
+            terms = _activations(Scheme(_BITS[first]))
+            if value not in terms:
+                raise SmeltError(f"activations is {value} beside {first}, wants {', '.join(terms)}")
+            activations = terms[value]
         elif value not in (*_BITS, "none"):
-            raise SmeltError(f"{key} is {value}, wants int8, int4 or none")
+            raise SmeltError(f"{key} is {value}, wants {_WORDS}")
         else:
             named.append((key, value))
     tensors = tuple(

@@ -1,4 +1,4 @@
-"""Store weights as integer codes with a scale for each group of input columns.
+"""Store weights as integer codes with a scale for each group of input columns, or as bf16.
 
 A weight is whatever expression over parameters a ``linear``, ``grouped_linear`` or ``gather``
 reads: transposed, packed or plain. The codes are one expression too, so a tied table has one set of
@@ -33,7 +33,8 @@ _WEIGHT = {"linear": 1, "grouped_linear": 1, "gather": 0}
 
 @dataclass(frozen=True)
 class Quantize:
-    """Quantize every large weight by a recipe; ``terms``: int8 terms of inputs at run time."""
+    """Quantize every large weight by a recipe; ``terms``: int8 terms of inputs at run time, and
+    with any of them inputs of bf16 weights are rounded to bf16."""
 
     quant: Quant
     terms: int = 0
@@ -51,6 +52,8 @@ class Quantize:
         if weight is None or scheme is None:
             return None
         fired(node)
+        if scheme.is_bf16:
+            return self._rounded(node, weight)
         size = weight.shape[-1]
         codes, scales, zeros, group = quantized(weight, scheme)
         if node.op.name == "gather":
@@ -66,6 +69,18 @@ class Quantize:
         if node.op.name == "linear":
             return one(ops.quantized_linear(*packed, group=group, terms=self.terms))
         return one(ops.quantized_grouped_linear(*packed, group=group, terms=self.terms))
+
+    def _rounded(self, node: Tensor, weight: Tensor) -> Tensor:
+        """The node with its weight as bf16."""
+        with source(weight.source):
+            stored = one(ops.cast(weight, dtype=DType.BF16))
+        if node.op.name == "gather":
+            return _as(one(ops.bf16_gather(stored, node.operands[1])), node.dtype)
+        if not self.terms:
+            restored = _as(stored, weight.dtype)
+            return one(node.op(node.operands[0], restored, *node.operands[2:]))
+        product = ops.bf16_linear if node.op.name == "linear" else ops.bf16_grouped_linear
+        return one(product(node.operands[0], stored, *node.operands[2:]))
 
 
 def quantized(weight: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -154,6 +169,11 @@ class _Plan:
         if scheme is None or reason is not None:
             note(f"{text} stays float: {reason}")
             return
+        if scheme.bits != quant.scheme.bits:
+            note(f"{text}: {scheme.kind} ({decided})")
+        self.schemes[id(weight)] = scheme
+        if scheme.is_bf16:
+            return
         width = weight.shape[-1]
         assert isinstance(width, int)
         group, extra = choose_group(width, scheme.group)
@@ -162,9 +182,6 @@ class _Plan:
             note(f"{text}: {reason}, {extra} columns of zeros added")
         elif group != scheme.group:
             note(f"{text}: group {group}, since {scheme.group} does not divide {width}")
-        if scheme.bits != quant.scheme.bits:
-            note(f"{text}: int{scheme.bits} ({decided})")
-        self.schemes[id(weight)] = scheme
 
 
 def _is_weight(node: Tensor, operand: int) -> bool:

@@ -261,7 +261,7 @@ def measure(
 
 
 def limits(threads: int) -> dict[str, float]:
-    """Bytes, int8 and f32 operations a second that this machine can do; 0 where not known."""
+    """Bytes, int8, bf16 and f32 operations a second that this machine can do; 0 where not known."""
     return dict(_module().limits(threads))
 
 

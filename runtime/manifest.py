@@ -85,6 +85,10 @@ class QuantRecipe(Record):
     elements: Count
 
 
+#: What inputs of quantized products become; int16: two int8 terms, see `quantized_linear`.
+Activations = Literal["float", "bf16", "int8", "int16"]
+
+
 class QuantSummary(Record):
     """What was quantized, and everything that differs from the plain recipe."""
 
@@ -92,8 +96,7 @@ class QuantSummary(Record):
     weights: tuple[QuantRecipe, ...] = ()
     kept: tuple[Name, ...] = ()
     """Weights left in float."""
-    activations: Literal["float", "int8", "int16"] = "float"
-    """int16: two int8 terms, see `quantized_linear`."""
+    activations: Activations = "float"
     notes: tuple[str, ...] = ()
 
 

@@ -69,7 +69,7 @@ def test_artifact_is_proven_and_rechecks(checkpoint: Path, name: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("quant", ["int8", "int4,group=16,asym"])
+@pytest.mark.parametrize("quant", ["bf16", "int8", "int4,group=16,asym"])
 def test_quantized_artifact_is_measured(
     checkpoint: Path, name: str, quant: str, tmp_path: Path
 ) -> None:

@@ -54,7 +54,7 @@ def test_totals_are_sums_and_json_has_all(artifact: Path) -> None:
     words = ["bench", str(artifact), "--profile", "--prompt-tokens", "8", "--repeat", "1"]
     done = CliRunner().invoke(app, [*words, "--json"])
     found = json.loads(done.stdout)
-    assert set(found["limits"]) == {"bytes", "int8", "floats"}
+    assert set(found["limits"]) == {"bytes", "int8", "bf16", "floats"}
     for phase in found["phases"]:
         for key in ("count", "bytes", "flops"):
             assert phase["total"][key] == sum(row[key] for row in phase["rows"])

@@ -19,12 +19,14 @@ LAST = "last"
 
 _TASKS = frozenset(("causal_lm", "seq2seq_lm", "speech_seq2seq"))
 #: Ops whose first operand is the only one with rows, and that never mix them.
-_BY_ROWS = frozenset(("linear", "quantized_linear", "rms_norm", "layer_norm", "cast"))
+_BY_ROWS = frozenset(
+    ("linear", "bf16_linear", "quantized_linear", "rms_norm", "layer_norm", "cast")
+)
 #: Ops of which one operand has rows, and the others are numbers or vectors over the last axis.
 _BY_ELEMENTS = frozenset(
     ("add", "sub", "mul", "div", "tanh", "softcap", "neg", "linear_activation")
 )
-_LINEARS = frozenset(("linear", "quantized_linear"))
+_LINEARS = frozenset(("linear", "bf16_linear", "quantized_linear"))
 
 
 def keep_last(program: Program) -> Program:

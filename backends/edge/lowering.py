@@ -116,6 +116,10 @@ class Lowering:
         """The matrix of a linear in the kernels' order; None when it is computed at run time."""
         if weight.op.name in LEAVES:
             return self.weights.floats(weight)
+        if weight.op.name == "cast" and weight.inputs[0].op.name in LEAVES:
+            (leaf,) = weight.inputs
+            is_widened = leaf.dtype is DType.BF16 and weight.dtype is DType.F32
+            return self.weights.floats(leaf) if is_widened else None
         if weight.op.name == "dequantize":
             codes, scales, zeros = weight.inputs
             if codes.op.name not in LEAVES:

@@ -91,5 +91,6 @@ NO_ACTIVATION: Final = 0
 
 #: How a linear sees its input (kernels.h, enum Input).
 INPUT_F32: Final = 0
+INPUT_BF16: Final = 1
 INPUT_INT8: Final = 2
 INPUT_INT8_TWICE: Final = 3

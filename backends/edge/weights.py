@@ -69,9 +69,9 @@ class WeightTable:
         return Value("weight", index, leaf.dtype, shape, dense_strides(shape))
 
     def floats(self, leaf: Tensor) -> Value:
-        """A float matrix [rows, cols] or [experts, rows, cols] in the kernels' order."""
+        """An f32 or bf16 matrix [rows, cols] or [experts, rows, cols] in the kernels' order."""
         shape = fixed_shape(leaf)
-        packing = Packing("f32", shape[-2], shape[-1])
+        packing = Packing("bf16" if leaf.dtype is DType.BF16 else "f32", shape[-2], shape[-1])
         name = leaf.attr("name") if leaf.op.name != "const" else "constant"
 
         def make() -> Iterator[Array]:

@@ -57,7 +57,7 @@ def compile(
     target: Annotated[str, typer.Option(help="torch, onnx, tensorrt or edge.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the artifact goes.")],
     dialect: Annotated[str | None, typer.Option(help="onnx: standard or ort.")] = None,
-    quant: Annotated[str | None, typer.Option(help="For example int4,group=32.")] = None,
+    quant: Annotated[str | None, typer.Option(help="For example int4,group=32, or bf16.")] = None,
     kv: Annotated[str | None, typer.Option(help="Cache type: f32, f16, bf16 or int8.")] = None,
     task: Annotated[
         str | None, typer.Option(help="What to build, if not what config says.")

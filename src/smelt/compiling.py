@@ -25,7 +25,7 @@ from smelt.passes.options import Options, parse_kv, parse_quant
 from smelt.passes.pipeline import run
 from smelt.passes.receipt import Receipt
 from smelt.probe import TEXT, Probe, make_probe
-from smelt.quant_summary import activation_terms, quant_summary
+from smelt.quant_summary import activations, quant_summary
 from smelt.runtime.certificate import Certificate
 from smelt.runtime.manifest import HiddenStates, Manifest
 from smelt.runtime.text import Text
@@ -86,8 +86,8 @@ def compile(
     """Compile a checkpoint (directory, GGUF file or Hub id) into an artifact at ``out``.
 
     options: the other fields of ``Request``: dialect ("standard" or "ort", onnx only), quant
-    ("int4,group=32"), kv ("f32", "f16", "bf16", "int8"), task, context (tokens), hidden ("last" or
-    "all": hidden states beside the logits), spec (a spec file),
+    ("int4,group=32", "bf16"), kv ("f32", "f16", "bf16", "int8"), task, context (tokens), hidden
+    ("last" or "all": hidden states beside the logits), spec (a spec file),
     dtype ("f32", "bf16", "f16"; torch only), revision, offline, verify, dump_ir (a directory).
     Raises a SmeltError; nothing is then written.
     """
@@ -258,11 +258,13 @@ class _Job:
     def _rounding(self) -> str:
         """The coarsest rounding that the artifact does while it runs."""
         kinds = [self.request.dtype, *(s.dtype.value for s in self.optimized.slots.values())]
-        terms = activation_terms(self.optimized, self.settings.quant)
-        if "i8" in kinds or terms == 1:
+        inputs = activations(self.optimized, self.settings.quant)
+        if "i8" in kinds or inputs == "int8":
             return "int8"
         found = next((kind for kind in ("bf16", "f16") if kind in kinds), "f32")
-        return "int16" if terms and found == "f32" else found
+        if found != "f32" or inputs == "float":
+            return found
+        return "bf16_inputs" if inputs == "bf16" else inputs
 
 
 def _paths(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +283,7 @@ def _dtype(name: str, target: Target) -> DType:
     if name != "f32" and target.name != "torch":
         raise UnsupportedError(
             f"dtype {name} is for the torch target, not {target.name}",
-            hint="use --quant int8 or int4, and --kv, to make other targets smaller",
+            hint="use --quant bf16, int8 or int4, and --kv, to make other targets smaller",
         )
     return known[name]
 

@@ -68,10 +68,8 @@ def _overview(m: Manifest, size: int) -> Iterator[str]:
         yield f"quantized    {m.quant.recipe}, activations {m.quant.activations}"
         for recipe in m.quant.weights:
             kind = "symmetric" if recipe.symmetric else "asymmetric"
-            yield (
-                f"             int{recipe.bits} group {recipe.group} {kind}: "
-                f"{recipe.tensors} tensors, {recipe.elements:,} values"
-            )
+            form = f"int{recipe.bits} group {recipe.group} {kind}" if recipe.group else "bf16"
+            yield f"             {form}: {recipe.tensors} tensors, {recipe.elements:,} values"
         if m.quant.kept:
             yield f"             kept in float: {', '.join(fold_names(m.quant.kept))}"
         yield from (f"             note: {note}" for note in m.quant.notes)

@@ -200,8 +200,9 @@ def _sum(layer: str, op: str, rows: Sequence[Row]) -> Row:
 
 def _row(step: Step, seconds: float, limits: Mapping[str, float]) -> Row:
     size, flops = bytes_of(step), flops_of(step)
-    is_int = any(o is not None and o.element in _CODES for o in step.operands[1:2])
-    speed = limits["int8" if is_int else "floats"]
+    elements = {o.element for o in step.operands[1:2] if o is not None}
+    kind = "int8" if elements & _CODES else "bf16" if "bf16" in elements else "floats"
+    speed = limits[kind]
     far = bytes_of(step, ("weight", "state"))
     limit = max(far / limits["bytes"] if limits["bytes"] else 0.0, flops / speed if speed else 0.0)
     layer = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", step.source)
@@ -247,7 +248,8 @@ def show(found: Profile, least: float = 0.002) -> None:
     speeds = {name: f"{value / 1e9:.0f}" for name, value in found.limits.items()}
     console.write(
         f"limits of this machine with {found.threads} threads: memory {speeds['bytes']} GB/s, "
-        f"int8 {speeds['int8']} GOP/s, floats {speeds['floats']} GFLOP/s\n\n"
+        f"int8 {speeds['int8']} GOP/s, bf16 {speeds['bf16']} GFLOP/s, "
+        f"floats {speeds['floats']} GFLOP/s\n\n"
     )
     heads = ["×", "ms", "time", "bytes", "GB/s", "GFLOP", "GFLOP/s", "of limit"]
     for phase in found.phases:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from smelt.ir.program import Program, toposort
 from smelt.ir.tensor import Tensor
+from smelt.passes.fixed import is_stored_bf16
 from smelt.passes.options import Quant
 from smelt.passes.receipt import Receipt
-from smelt.runtime.manifest import QuantRecipe, QuantSummary
+from smelt.runtime.manifest import Activations, QuantRecipe, QuantSummary
 
 _INTEGER_OPS = frozenset({"quantized_linear", "quantized_grouped_linear"})
+_BF16_OPS = frozenset({"bf16_linear", "bf16_grouped_linear"})
 
 
 def quant_summary(program: Program, quant: Quant, receipts: Sequence[Receipt]) -> QuantSummary:
@@ -19,6 +21,7 @@ def quant_summary(program: Program, quant: Quant, receipts: Sequence[Receipt]) -
     roots = [root for function in program.functions.values() for root in function.roots]
     nodes = list(toposort([*roots, *program.weights.values()]))
     packed = {id(n): n for n in nodes if n.op.name == "quantize_weight"}.values()
+    rounded = [w for w in program.weights.values() if w.op.name == "cast" and is_stored_bf16(w)]
     tensors: Counter[tuple[int, int, bool]] = Counter()
     elements: Counter[tuple[int, int, bool]] = Counter()
     inside: set[str] = set()
@@ -27,9 +30,12 @@ def quant_summary(program: Program, quant: Quant, receipts: Sequence[Receipt]) -
         tensors[scheme] += 1
         elements[scheme] += _count(node.inputs[0])
         inside |= {n.attr("name") for n in toposort([node]) if n.op.name == "param"}
+    for node in rounded:
+        tensors[16, 0, True] += 1
+        elements[16, 0, True] += _count(node)
+        inside |= {n.attr("name") for n in toposort([node]) if n.op.name == "param"}
     # Vectors (norms, biases) are never quantized: only matrices are worth a mention.
     kept = [name for name, p in program.parameters().items() if p.type.rank > 1]
-    terms = activation_terms(program, quant)
     notes = [note for receipt in receipts if receipt.step == "quantize" for note in receipt.notes]
     return QuantSummary(
         recipe=str(quant),
@@ -41,7 +47,7 @@ def quant_summary(program: Program, quant: Quant, receipts: Sequence[Receipt]) -
             for bits, group, symmetric in [key]
         ),
         kept=tuple(name for name in kept if name not in inside),
-        activations=("float", "int8", "int16")[terms],
+        activations=activations(program, quant),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -54,11 +60,20 @@ def _count(weight: Tensor) -> int:
     return total
 
 
-def activation_terms(program: Program, quant: Quant | None) -> int:
-    """The int8 terms of quantized activations; 0 where products are in floats.
+def activations(program: Program, quant: Quant | None) -> Activations:
+    """What inputs of products with quantized weights become, the coarsest where they differ.
 
-    A recipe may leave it to the target; a target that keeps the integer ops shows it there.
+    A recipe may leave it to the target; a target that keeps the ops shows it there.
     """
+    terms = 0
+    is_bf16 = any(n.op.name in _BF16_OPS for n in program.nodes())
     if quant is not None and quant.activations is not None:
-        return quant.activations
-    return max((n.attr("terms") for n in program.nodes() if n.op.name in _INTEGER_OPS), default=0)
+        terms = quant.activations
+        is_bf16 = is_bf16 or (quant.scheme.is_bf16 and terms > 0)
+        terms = 0 if quant.scheme.is_bf16 else terms
+    else:
+        found = (n.attr("terms") for n in program.nodes() if n.op.name in _INTEGER_OPS)
+        terms = max(found, default=0)
+    if terms == 1:
+        return "int8"
+    return "bf16" if is_bf16 else "int16" if terms else "float"

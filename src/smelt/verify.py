@@ -45,6 +45,10 @@ TOLERANCES = {
         "another order of f32 sums moves an activation over a rounding border now and then: "
         "one code is 1/127 of its group, met by a few groups at once",
     ),
+    "bf16_inputs": (
+        2e-2,
+        "as int8, but an input moves by one step of bf16: 2^-8 of itself, not 1/127 of its group",
+    ),
     "int16": (
         1e-3,
         "as int8, but an activation's second term moves by one code: 1/127 of 1/127 of its group",
@@ -60,7 +64,7 @@ TOLERANCES = {
 REFERENCE = "fp32 eager, unoptimized graph"
 
 #: Most nats that quantization may cost on average, by its bits.
-KL_LIMITS = {8: 0.05, 4: 1.0}
+KL_LIMITS = {16: 0.05, 8: 0.05, 4: 1.0}
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,13 @@ class Quant:
 
 
 @dataclass(frozen=True)
+class Bf16:
+    """A parameter stored as bf16."""
+
+    type: str
+
+
+@dataclass(frozen=True)
 class Cached:
     """An operand appended to a state slot: what the op sees is past and new."""
 
@@ -83,7 +90,7 @@ class Cached:
     window: int | None = None
 
 
-Operand = In | Par | Const | Quant | Cached | None
+Operand = In | Par | Const | Quant | Bf16 | Cached | None
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,9 @@ class _Maker:
             case Quant(type=text, bits=bits, group=group, symmetric=symmetric):
                 weight = self._param(parse_type(text), -1.0, 1.0)
                 return quantized(weight, Scheme(bits, group, symmetric))[:3]
+            case Bf16(type=text):
+                weight = self._param(parse_type(text), -1.0, 1.0)
+                return (ops.cast(weight, dtype=DType.BF16),)
             case Cached(type=text, slot=slot, axis=axis, window=window):
                 kind = parse_type(text)
                 past = Type(
@@ -581,6 +591,29 @@ def _quantized() -> Iterator[Case]:
     yield _case("round_to_int8", "f32[batch, 2, seq, 8]")
 
 
+def _bf16() -> Iterator[Case]:
+    # Columns that fill no pair or vector, rows that fill no panel.
+    for out, width in ((24, 64), (17, 51), (40, 3)):
+        weight, note = Bf16(f"f32[{out}, {width}]"), f"{out}x{width}"
+        x, ids = In(f"f32[batch, seq, {width}]"), In(IDS, 0, out - 1)
+        yield Case("bf16_linear", (x, weight), {}, note)
+        yield Case("bf16_linear", (x, weight, Par(f"f32[{out}]")), {}, f"{note} bias")
+        yield Case("bf16_gather", (weight, ids), {}, note)
+        widened = {"dtype": DType.F32}
+        yield Case("cast", (weight,), widened, f"bf16 linear {note}", (), _times, (x,))
+        yield Case(
+            "cast", (weight,), widened, f"bf16 sum {note}", (), _plus, (In(f"f32[{width}]"),)
+        )
+    experts = Bf16("f32[3, 24, 50]")
+    rows, chosen = In("f32[batch, seq, 2, 50]"), In("i64[batch, seq, 2]", 0, 2)
+    yield Case("bf16_grouped_linear", (rows, experts, chosen), {})
+    yield Case("bf16_grouped_linear", (rows, experts, chosen, Par("f32[3, 24]")), {}, "bias")
+
+
+def _plus(weight: Tensor, x: Tensor) -> Tensor:
+    return weight + x
+
+
 def _chosen(weight: Tensor, x: Tensor, indices: Tensor) -> Tensor:
     return ops.grouped_linear(x, weight, indices)  # type: ignore[no-any-return]
 
@@ -594,5 +627,5 @@ def _times(weight: Tensor, x: Tensor) -> Tensor:
 
 
 _PLAIN = (_arithmetic, _logic, _shapes, _reductions, _matrices)
-_LAYERS = (_activations, _norms, _attention, _state, _quantized)
+_LAYERS = (_activations, _norms, _attention, _state, _quantized, _bf16)
 CASES: tuple[Case, ...] = tuple(case for each in (*_PLAIN, *_LAYERS) for case in each())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from smelt.errors import SmeltError
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
 from smelt.ir.tensor import Tensor
+from smelt.ir.types import DType
 from smelt.passes.expand import Expand
 from smelt.passes.lift_weights import lift_weights
 from smelt.passes.options import Quant, Scheme, parse_quant
@@ -100,6 +102,48 @@ def test_tied_table_has_one_set_of_codes() -> None:
     ]
 
 
+@pytest.mark.parametrize("model", ["llama", "gpt2", "mixtral"])
+def test_bf16_weights_are_rounded_once(model: str) -> None:
+    """The graph over bf16 weights gives what the float graph gives over weights so rounded."""
+    program, _ = _quantized("bf16", model)
+    stored = {
+        leaf.attr("name")
+        for node in program.nodes()
+        if node.op.name == "cast" and node.dtype is DType.BF16
+        for leaf in _all(node)
+        if leaf.op.name == "param"
+    }
+    assert stored
+    plain = reader(tiny(model))
+
+    def read(name: str) -> np.ndarray[Any, Any]:
+        value = plain(name)
+        is_stored = any(fnmatchcase(name, pattern) for pattern in stored)
+        return value.astype(DType.BF16.numpy).astype(np.float32) if is_stored else value
+
+    lifted = lift_weights(Expand()(program))
+    assert_same(results(lifted), results(tiny(model), read=read), tolerance=1e-6)
+    matrices = [w for w in lifted.weights.values() if w.dtype is DType.BF16]
+    assert len(matrices) == len([w for w in lifted.weights if w.endswith(".cast")]) > 0
+
+
+def test_inputs_of_bf16_weights_are_rounded() -> None:
+    program, _ = _quantized("bf16", "mixtral", activations=True)
+    found = ops_in(program)
+    assert {"bf16_linear", "bf16_grouped_linear", "bf16_gather"} <= found
+    lifted = lift_weights(Expand()(program))
+    near = results(lift_weights(Expand()(_quantized("bf16", "mixtral")[0])))
+    assert_same(results(lifted), near, tolerance=0.05)
+    exact = all(np.array_equal(results(lifted)[name], near[name]) for name in near)
+    assert not exact
+
+
+def test_one_weight_may_be_bf16() -> None:
+    program, receipt = _quantized("int4,*.down_proj.*=bf16", activations=True)
+    assert {"quantized_linear", "bf16_linear"} <= ops_in(program)
+    assert any("down_proj.weight" in n and "bf16 (*.down_proj.*=bf16)" in n for n in receipt.notes)
+
+
 def test_integer_activations() -> None:
     program, _ = _quantized("int8", "mixtral", activations=True)
     found = ops_in(program)
@@ -184,6 +228,11 @@ def test_tied_table_cannot_be_two_things() -> None:
             "int4, lm_head=none, a.*=int8",
             Quant(Scheme(4), (("lm_head", None), ("a.*", Scheme(8)))),
         ),
+        ("bf16", Quant(Scheme(16))),
+        ("bf16,activations=none", Quant(Scheme(16), (), 0)),
+        ("bf16,activations=bf16", Quant(Scheme(16), (), 1)),
+        ("bf16,group=64,a.*=int8", Quant(Scheme(16, 64), (("a.*", Scheme(8, 64)),))),
+        ("int4,lm_head=bf16", Quant(Scheme(4), (("lm_head", Scheme(16)),))),
         ("none", None),
     ],
 )
@@ -202,6 +251,8 @@ def test_recipes_parse(text: str, wanted: Quant | None) -> None:
         ("int4,symm", "did you mean `sym`"),
         ("int4,lm_head=fp8", "lm_head is fp8"),
         ("int4,activations=yes", "activations is yes"),
+        ("bf16,activations=int8", "activations is int8 beside bf16, wants none, bf16"),
+        ("int8,activations=bf16", "activations is bf16 beside int8, wants none, int8, int16"),
         ("none,sym", "begins with `none`"),
         ("", "begins with ``"),
     ],

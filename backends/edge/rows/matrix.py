@@ -9,19 +9,22 @@ from __future__ import annotations
 from smelt.backends.edge.lowering import Lowering, Row
 from smelt.backends.edge.opcodes import (
     ACTIVATIONS,
+    INPUT_BF16,
     INPUT_F32,
     INPUT_INT8,
     INPUT_INT8_TWICE,
     NO_ACTIVATION,
 )
+from smelt.backends.edge.rows import shape
 from smelt.backends.edge.rows.elementwise import activation, elementwise, gather
 from smelt.backends.edge.value import Value, permuted, sliced
 from smelt.backends.edge.weights import LEAVES, Coded
 from smelt.ir.dims import exact_divide
 from smelt.ir.program import Function, Program
 from smelt.ir.tensor import Tensor
+from smelt.ir.types import DType
 
-LINEARS = ("linear", "quantized_linear")
+LINEARS = ("linear", "bf16_linear", "quantized_linear")
 
 
 def absorbed(function: Function) -> dict[int, Tensor]:
@@ -38,7 +41,7 @@ def absorbed(function: Function) -> dict[int, Tensor]:
         if node.op.name not in LINEARS or len(readers) != 1 or id(node) in roots:
             continue
         (reader,) = readers
-        is_packed = _weight_of(node).op.name in (*LEAVES, "dequantize")
+        is_packed = _is_stored(_weight_of(node))
         if is_packed and id(reader) not in taken and _fits(node, reader):
             found[id(node)] = node
             taken.add(id(reader))
@@ -64,6 +67,13 @@ def _weight_of(node: Tensor) -> Tensor:
     return node.inputs[1]
 
 
+def _is_stored(weight: Tensor) -> bool:
+    """Whether a weight lies in the artifact in some form, so that a kernel reads it."""
+    if weight.op.name == "cast":
+        return weight.inputs[0].op.name in LEAVES and weight.inputs[0].dtype is DType.BF16
+    return weight.op.name in (*LEAVES, "dequantize")
+
+
 def linear(lower: Lowering, node: Tensor) -> Value:
     """Alone: nothing follows that could be taken along."""
     if node.op.name == "linear" and lower.packed(node.inputs[1]) is None:
@@ -76,10 +86,11 @@ def _operands(lower: Lowering, node: Tensor) -> tuple[list[Value | None], int]:
     """Input, weight and bias of either kind of linear, and how it sees its input."""
     x = lower.value(node.operands[0])
     x = x if x.is_rows else lower.graph.copy(x)
-    if node.op.name == "linear":
+    if node.op.name in ("linear", "bf16_linear"):
         weight = lower.packed(node.inputs[1])
         assert weight is not None
-        return [x, weight, lower.optional(node.operands[2])], INPUT_F32
+        form = INPUT_F32 if node.op.name == "linear" else INPUT_BF16
+        return [x, weight, lower.optional(node.operands[2])], form
     codes, scales, zeros = node.inputs[1:4]
     size = x.shape[-1]
     assert isinstance(size, int)
@@ -152,13 +163,26 @@ def table(lower: Lowering, node: Tensor) -> Value:
 
 def tied(program: Program) -> frozenset[int]:
     """The matrices that linears multiply with."""
-    linears = [node for node in program.nodes() if node.op.name == "linear"]
+    linears = [node for node in program.nodes() if node.op.name in ("linear", "bf16_linear")]
     return frozenset(id(_weight_of(node)) for node in linears)
 
 
 def quantized_gather(lower: Lowering, node: Tensor) -> Value:
     codes, scales, zeros, ids = node.inputs
     packed = lower.weights.codes(Coded(codes, scales, zeros, node.attr("group"), node.attr("size")))
+    return lower.graph.made("embedding", node.shape, node.dtype, [packed, lower.dense(ids)])
+
+
+def cast(lower: Lowering, node: Tensor) -> Value:
+    """A stored weight that is widened stays packed; others are converted."""
+    packed = lower.packed(node) if node.type.rank in (2, 3) else None
+    return shape.cast(lower, node) if packed is None else packed
+
+
+def bf16_gather(lower: Lowering, node: Tensor) -> Value:
+    weight, ids = node.inputs
+    packed = lower.packed(weight)
+    assert packed is not None
     return lower.graph.made("embedding", node.shape, node.dtype, [packed, lower.dense(ids)])
 
 
@@ -171,9 +195,10 @@ def dequantize(lower: Lowering, node: Tensor) -> Value:
 
 def grouped_linear(lower: Lowering, node: Tensor) -> Value:
     x = lower.dense(node.inputs[0])
-    if node.op.name == "grouped_linear":
+    if node.op.name in ("grouped_linear", "bf16_grouped_linear"):
         weight = lower.packed(node.inputs[1])
-        ids, bias, form = node.operands[2], node.operands[3], INPUT_F32
+        ids, bias = node.operands[2], node.operands[3]
+        form = INPUT_F32 if node.op.name == "grouped_linear" else INPUT_BF16
     else:
         codes, scales, zeros, ids = node.inputs[1:5]
         size = x.shape[-1]
@@ -228,14 +253,18 @@ def linear_attention(lower: Lowering, node: Tensor) -> tuple[Value, ...]:
 
 ROWS: dict[str, Row] = {
     "linear": linear,
+    "bf16_linear": linear,
     "quantized_linear": linear,
     **dict.fromkeys(ACTIVATIONS, activated),
     "gated": gated,
     "add": add,
+    "cast": cast,
     "gather": table,
+    "bf16_gather": bf16_gather,
     "quantized_gather": quantized_gather,
     "dequantize": dequantize,
     "grouped_linear": grouped_linear,
+    "bf16_grouped_linear": grouped_linear,
     "quantized_grouped_linear": grouped_linear,
     "matmul": matmul,
     "conv": conv,

@@ -67,6 +67,11 @@ uint64_t SavedState() {
          (seven.c & (1u << 11));
 }
 
+[[maybe_unused]] bool HasBf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return HasAvx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 5));
+}
+
 [[maybe_unused]] bool HasAmx() {
 #if SMELT_HAS_AVX512
   const unsigned kBf16TileInt8 = (1u << 22) | (1u << 24) | (1u << 25);
@@ -110,10 +115,11 @@ namespace {
 bool IsaSupported(Isa isa) {
 #if SMELT_X86
   static const bool supported[kIsas] = {SMELT_HAS_PORTABLE, SMELT_HAS_AVX2 && HasAvx2(),
-                                        SMELT_HAS_AVX512 && HasAvx512(), HasAmx()};
+                                        SMELT_HAS_AVX512 && HasAvx512(),
+                                        SMELT_HAS_AVX512 && HasBf16(), HasAmx()};
 #elif defined(__aarch64__)
   static const bool supported[kIsas] = {
-      SMELT_HAS_PORTABLE,         false, false, false, SMELT_HAS_NEON && HasDotProducts(),
+      SMELT_HAS_PORTABLE,         false, false, false, false, SMELT_HAS_NEON && HasDotProducts(),
       SMELT_HAS_I8MM && HasI8mm()};
 #else
   static const bool supported[kIsas] = {SMELT_HAS_PORTABLE};
@@ -122,7 +128,8 @@ bool IsaSupported(Isa isa) {
 }
 
 const char* IsaName(Isa isa) {
-  static const char* const kNames[kIsas] = {"portable", "avx2", "avx512", "amx", "neon", "i8mm"};
+  static const char* const kNames[kIsas] = {"portable", "avx2", "avx512", "avx512bf16",
+                                            "amx",      "neon", "i8mm"};
   return kNames[static_cast<int>(isa)];
 }
 
@@ -144,6 +151,7 @@ Isa BestIsa() {
 const KernelTable& TableOf(Isa isa) {
 #if SMELT_HAS_AVX512
   if (isa == Isa::kAmx) return avx512::kAmxTable;
+  if (isa == Isa::kAvx512Bf16) return avx512::kBf16Table;
   if (isa == Isa::kAvx512) return avx512::kTable;
 #endif
 #if SMELT_HAS_AVX2

@@ -22,7 +22,7 @@ static inline int64_t CeilDiv(int64_t x, int64_t by) { return (x + by - 1) / by;
 // those past `count` zero. C = padded_cols, G = C / group.
 //
 //   height 1 and kTileRows: rows interleaved by 4-byte units
-//     kF32, kBf16 (rounded): f32 [C][height]
+//     kF32, kBf16 (rounded): f32 [C][height]; with bf16 dot products [C/2][height] pairs of bf16
 //     kInt8: quads of int8 [C/4][height], f32 scale [G][height], int32 start [G][height]
 //   height kAmxRows: int8 [height][C], f32 scale [G][height], int32 start [G][height]
 //   height kAmxPair: bf16 [height][C up to 32]; for kF32 three such planes, x being their sum
@@ -179,7 +179,7 @@ namespace avx2 {
 extern const KernelTable kTable;
 }
 namespace avx512 {
-extern const KernelTable kTable, kAmxTable;
+extern const KernelTable kTable, kBf16Table, kAmxTable;
 }
 namespace neon {
 extern const KernelTable kTable;

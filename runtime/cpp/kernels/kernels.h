@@ -21,11 +21,11 @@ namespace smelt {
 
 // ---- where a kernel runs ----
 
-// kAvx2: and FMA, F16C; kAvx512: F BW DQ VL VNNI; kAmx: and AMX tiles of int8 and bf16, which the
-// system must grant;
+// kAvx2: and FMA, F16C; kAvx512: F BW DQ VL VNNI; kAvx512Bf16: and dot products of bf16;
+// kAmx: and AMX tiles of int8 and bf16, which the system must grant;
 // kNeon: and dot products; kI8mm: and int8 matrix products.
-enum class Isa : uint8_t { kPortable, kAvx2, kAvx512, kAmx, kNeon, kI8mm };
-constexpr int kIsas = 6;
+enum class Isa : uint8_t { kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmx, kNeon, kI8mm };
+constexpr int kIsas = 7;
 
 bool IsaSupported(Isa isa);
 const char* IsaName(Isa isa);  // as SMELT_ISA names it
@@ -113,7 +113,8 @@ enum class Activation : uint8_t {
 //
 // kF32: as given. Every format; weights are widened exactly. The precise path.
 //
-// kBf16: rounded to bf16 (to nearest even), products summed in f32. kBf16 weights; fast with AMX.
+// kBf16: rounded to bf16 (to nearest even), products summed in f32. kBf16 weights; fast with dot
+// products of bf16 and with AMX, which take denormals for zero.
 //
 // kInt8: quantized per row and weight group, exactly: amax = max|x|; scale = amax / 127;
 // q = clip(rint(x * (127 / amax)), -127, 127), and q = 0, scale = 0 where amax is 0. Then

@@ -143,8 +143,18 @@ SMELT_TARGET("amx-tile,amx-int8") int64_t Int8Amx(const uint8_t*, int64_t) {
   return kTurns / 16 * 4 * 16 * 16 * 64 * 2;
 }
 
-SMELT_TARGET("amx-tile,amx-bf16") int64_t FloatsAmx(const uint8_t*, int64_t) {
-  constexpr int kProducts = 6;  // of one f32 product (kernels/simd/amx_float.cc)
+SMELT_TARGET("avx512f,avx512bf16") int64_t Bf16Avx512(const uint8_t*, int64_t) {
+  __m512 sums[kSums], a = _mm512_set1_ps(1.0f);
+  for (auto& sum : sums) sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < kTurns; ++i) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kSums; ++k) asm volatile("vdpbf16ps %1, %1, %0" : "+v"(sums[k]) : "v"(a));
+  }
+  for (auto& sum : sums) asm volatile("" ::"v"(sum));
+  return kTurns * kSums * 32 * 2;
+}
+
+SMELT_TARGET("amx-tile,amx-bf16") int64_t Bf16Amx(const uint8_t*, int64_t) {
   SetTiles();
   for (int64_t i = 0; i < kTurns / 16; ++i) {
     _tile_dpbf16ps(0, 4, 6);
@@ -153,19 +163,27 @@ SMELT_TARGET("amx-tile,amx-bf16") int64_t FloatsAmx(const uint8_t*, int64_t) {
     _tile_dpbf16ps(3, 5, 7);
   }
   _tile_release();
-  return kTurns / 16 * 4 * 16 * 16 * 32 * 2 / kProducts;
+  return kTurns / 16 * 4 * 16 * 16 * 32 * 2;
 }
+constexpr int kAmxProducts = 6;  // of one f32 product (kernels/simd/amx_float.cc)
+
+bool HasAvx512(Isa isa) { return isa == Isa::kAvx512 || isa == Isa::kAvx512Bf16; }
 
 Work ReadWork(Isa isa) { return isa == Isa::kPortable ? ReadPortable : ReadAvx2; }
 
 Work Int8Work(Isa isa) {
   if (isa == Isa::kAmx) return Int8Amx;
-  return isa == Isa::kAvx512 ? Int8Avx512 : isa == Isa::kAvx2 ? Int8Avx2 : nullptr;
+  return HasAvx512(isa) ? Int8Avx512 : isa == Isa::kAvx2 ? Int8Avx2 : nullptr;
 }
 
 Work FloatWork(Isa isa) {
-  if (isa == Isa::kAmx) return FloatsAmx;
-  return isa == Isa::kAvx512 ? FloatsAvx512 : isa == Isa::kAvx2 ? FloatsAvx2 : nullptr;
+  if (isa == Isa::kAmx || HasAvx512(isa)) return FloatsAvx512;
+  return isa == Isa::kAvx2 ? FloatsAvx2 : nullptr;
+}
+
+// Null: bf16 are widened and multiplied as floats.
+Work Bf16Work(Isa isa) {
+  return isa == Isa::kAmx ? Bf16Amx : isa == Isa::kAvx512Bf16 ? Bf16Avx512 : nullptr;
 }
 
 #else
@@ -173,6 +191,7 @@ Work FloatWork(Isa isa) {
 Work ReadWork(Isa) { return ReadPortable; }
 Work Int8Work(Isa) { return nullptr; }
 Work FloatWork(Isa) { return nullptr; }
+Work Bf16Work(Isa) { return nullptr; }
 
 #endif
 
@@ -228,9 +247,10 @@ Limits MeasureLimits(int threads) {
   }
   limits.int8 = Rate(&pool, Int8Work(isa), nullptr, 0);
   limits.floats = Rate(&pool, FloatWork(isa), nullptr, 0);
+  const Work bf16 = Bf16Work(isa);
+  limits.bf16 = bf16 == nullptr ? limits.floats : Rate(&pool, bf16, nullptr, 0);
 #if defined(__x86_64__)
-  if (isa == Isa::kAmx)
-    limits.floats = std::max(limits.floats, Rate(&pool, FloatsAvx512, nullptr, 0));
+  if (isa == Isa::kAmx) limits.floats = std::max(limits.floats, limits.bf16 / kAmxProducts);
 #endif
   return limits;
 }

@@ -377,6 +377,7 @@ NB_MODULE(_edge, m) {
         nb::dict limits;
         limits["bytes"] = found.bytes;
         limits["int8"] = found.int8;
+        limits["bf16"] = found.bf16;
         limits["floats"] = found.floats;
         return limits;
       },

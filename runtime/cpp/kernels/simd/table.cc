@@ -6,6 +6,7 @@
 #include "rows.h"
 #if SMELT_KERNEL_ISA == SMELT_AVX512
 #include "amx.h"
+#include "bf16.h"
 #endif
 
 namespace smelt {
@@ -43,6 +44,12 @@ constexpr KernelTable Plain() {
 }
 
 #if SMELT_KERNEL_ISA == SMELT_AVX512
+constexpr KernelTable WithBf16() {
+  KernelTable t = Plain();
+  t.pack_tile = Bf16PackTile;
+  t.linear_float = Bf16LinearFloat;
+  return t;
+}
 constexpr KernelTable WithAmx() {
   KernelTable t = Plain();
   t.tile_height = AmxHeight;
@@ -61,6 +68,7 @@ constexpr KernelTable WithAmx() {
 
 const KernelTable kTable = Plain();
 #if SMELT_KERNEL_ISA == SMELT_AVX512
+const KernelTable kBf16Table = WithBf16();
 const KernelTable kAmxTable = WithAmx();
 #endif
 

@@ -1,0 +1,80 @@
+// Products of bf16 by vdpbf16ps: two columns an instruction, at twice the speed of f32. A packed
+// panel is already what it wants of its weights ([K/2][16][2]); inputs are rounded as everywhere
+// and lie as pairs. One row stays with LinearFloat: memory bounds it.
+//
+// Products of bf16 are exact in f32; a pair is added to the running sum odd column first, with both
+// sums rounded. The instruction takes denormals for zero, below 1.2e-38.
+#include "bf16.h"
+
+#include <immintrin.h>
+
+#include "linear.h"
+
+namespace smelt {
+namespace avx512 {
+namespace {
+
+bool HasPairs(const PackedMatrix& w, Input input, int height) {
+  return input == Input::kBf16 && w.shape.format == Format::kBf16 && height == kTileRows;
+}
+
+// Assembly, so that only this instruction needs what the machine may lack.
+SMELT_INLINE Vf Dot2(Vf acc, Vb pairs, Vi in) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(acc.v) : "v"(pairs.v), "v"(in.v));
+  return acc;
+}
+
+template <int kRows, int kPanels>
+void PanelsBf16(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
+  const int32_t* x = static_cast<const int32_t*>(call.tile) + row;
+  const int64_t bytes = w.padded_cols * kPanel * 2;
+  const uint8_t* p = w.codes + panel * bytes;
+  Vf sum[kPanels][kRows];
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) {
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) sum[i][r] = Zero();
+  }
+  for (int64_t k = 0; k < w.padded_cols; k += 2, p += 64, x += kTileRows) {
+    Vb pairs[kPanels];
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) pairs[i] = LoadB(p + i * bytes);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      const Vi in = SetI(x[r]);
+#pragma GCC unroll 2
+      for (int i = 0; i < kPanels; ++i) sum[i][r] = Dot2(sum[i][r], pairs[i], in);
+    }
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) {
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) Store(out + (i * kTileRows + r) * kPanel, sum[i][r]);
+  }
+}
+
+}  // namespace
+
+void Bf16PackTile(const TileInput& in) {
+  if (!HasPairs(*in.w, in.input, in.height)) return PackTile(in);
+  const int64_t cols = in.w->shape.cols, pairs = in.w->padded_cols / 2;
+  if (in.count < kTileRows) memset(in.tile, 0, static_cast<size_t>(pairs * kTileRows * 4));
+  int32_t* tile = static_cast<int32_t*>(in.tile);
+  for (int r = 0; r < in.count; ++r) {
+    for (int64_t k = 0; k < cols; k += 16) {
+      alignas(32) uint16_t part[16];
+      StoreU16(part, ToBf16(LoadN(in.x[r] + k, cols - k)));
+      const int64_t first = k / 2, n = pairs - first < 8 ? pairs - first : 8;
+      for (int64_t i = 0; i < n; ++i) memcpy(tile + (first + i) * kTileRows + r, part + 2 * i, 4);
+    }
+  }
+}
+
+void Bf16LinearFloat(const TileCall& call) {
+  if (!HasPairs(*call.w, call.input, call.height)) return LinearFloat(call);
+  ForPanels(call, {2, kTileRows, PanelsBf16<kTileRows, 2>, PanelsBf16<4, 2>,
+                   PanelsBf16<kTileRows, 1>, PanelsBf16<4, 1>, kTileRows});
+}
+
+}  // namespace avx512
+}  // namespace smelt

@@ -1,0 +1,14 @@
+// What machines with bf16 dot products (AVX512_BF16) do instead of AVX-512: linears whose weights
+// and inputs are bf16, from two rows on.
+#pragma once
+
+#include "../isa.h"
+
+namespace smelt {
+namespace avx512 {
+
+void Bf16PackTile(const TileInput& in);
+void Bf16LinearFloat(const TileCall& call);
+
+}  // namespace avx512
+}  // namespace smelt
