@@ -41,13 +41,21 @@ struct Tiles {
 };
 
 void LoadQueries(const Geometry& g, const AttentionBlock& t, const Tiles& s) {
-  const int64_t lanes = s.size.lanes;
-  for (int64_t row = 0; row < lanes; ++row) {
-    const float* q = row < g.rows ? QueryRow(g, t, row) : nullptr;
-    for (int64_t d = 0; d < g.a.dim; ++d)
-      s.query[d * lanes + row] = q != nullptr ? q[d] * g.a.scale : 0.0f;
-    s.top[row] = -INFINITY;
-    s.sum[row] = 0.0f;
+  const int64_t lanes = s.size.lanes, dim = g.a.dim;
+  const Vf scale = Set1(g.a.scale);
+  for (int64_t row = 0; row < lanes; row += 4) {
+    const float* q[4];
+    for (int i = 0; i < 4; ++i) {
+      q[i] = row + i < g.rows ? QueryRow(g, t, row + i) : nullptr;
+      s.top[row + i] = -INFINITY;
+      s.sum[row + i] = 0.0f;
+    }
+    for (int64_t d = 0; d < dim; d += 16) {
+      Vf rows[4];
+      for (int i = 0; i < 4; ++i)
+        rows[i] = q[i] != nullptr ? LoadN(q[i] + d, dim - d) * scale : Zero();
+      StoreColumnsN(rows, s.query + d * lanes + row, lanes, dim - d);
+    }
   }
   memset(s.out, 0, static_cast<size_t>(s.size.out) * 4);
 }
@@ -56,6 +64,7 @@ void LoadQueries(const Geometry& g, const AttentionBlock& t, const Tiles& s) {
 // the whole tile.
 bool RowBounds(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t key,
                int64_t count) {
+  if (!g.a.causal && g.a.window == 0 && g.a.k.ring == 0) return false;
   bool cut = false;
   for (int64_t row = 0; row < s.size.lanes; ++row) {
     const KeyRange r =
@@ -111,11 +120,11 @@ void SoftmaxTile(const Geometry& g, const Tiles& s, int64_t count) {
     Vf sum = Zero();
     for (int64_t j = 0; j < count; ++j) {
       float* p = s.scores + j * lanes + v;
-      const Vf e = Exp(Load(p) - base);
+      const Vf e = ExpBelow(Load(p) - base);
       Store(p, e);
       sum = sum + e;
     }
-    const Vf fade = Exp(old - base);
+    const Vf fade = ExpBelow(old - base);
     Store(s.sum + v, Fma(Load(s.sum + v), fade, sum));
     Store(s.top + v, top);
     Store(s.fade + v, fade);

@@ -18,10 +18,17 @@ bool HasPairs(const PackedMatrix& w, Input input, int height) {
   return input == Input::kBf16 && w.shape.format == Format::kBf16 && height == kTileRows;
 }
 
-// Assembly, so that only this instruction needs what the machine may lack.
+// Assembly, so that only these two instructions need what the machine may lack.
 SMELT_INLINE Vf Dot2(Vf acc, Vb pairs, Vi in) {
   asm("vdpbf16ps %2, %1, %0" : "+v"(acc.v) : "v"(pairs.v), "v"(in.v));
   return acc;
+}
+
+// 32 columns as pairs of bf16, to nearest even.
+SMELT_INLINE Vf Rounded(Vf low, Vf high) {
+  Vf pairs;
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(pairs.v) : "v"(high.v), "v"(low.v));
+  return pairs;
 }
 
 template <int kRows, int kPanels>
@@ -58,22 +65,27 @@ void PanelsBf16(const PackedMatrix& w, int64_t panel, const TileCall& call, int 
 void Bf16PackTile(const TileInput& in) {
   if (!HasPairs(*in.w, in.input, in.height)) return PackTile(in);
   const int64_t cols = in.w->shape.cols, pairs = in.w->padded_cols / 2;
-  if (in.count < kTileRows) memset(in.tile, 0, static_cast<size_t>(pairs * kTileRows * 4));
-  int32_t* tile = static_cast<int32_t*>(in.tile);
-  for (int r = 0; r < in.count; ++r) {
-    for (int64_t k = 0; k < cols; k += 16) {
-      alignas(32) uint16_t part[16];
-      StoreU16(part, ToBf16(LoadN(in.x[r] + k, cols - k)));
-      const int64_t first = k / 2, n = pairs - first < 8 ? pairs - first : 8;
-      for (int64_t i = 0; i < n; ++i) memcpy(tile + (first + i) * kTileRows + r, part + 2 * i, 4);
+  const auto part = [&](int r, int64_t k) {
+    if (r >= in.count) return Zero();
+    const Vf low = k < cols ? LoadN(in.x[r] + k, cols - k) : Zero();
+    const Vf high = k + 16 < cols ? LoadN(in.x[r] + k + 16, cols - k - 16) : Zero();
+    return Rounded(low, high);
+  };
+  float* tile = static_cast<float*>(in.tile);  // 32 bits are a pair
+  for (int64_t pair = 0; pair < pairs; pair += 16) {
+    for (int r = 0; r < kTileRows; r += 4) {
+      const int64_t k = 2 * pair;
+      const Vf rows[4] = {part(r, k), part(r + 1, k), part(r + 2, k), part(r + 3, k)};
+      StoreColumnsN(rows, tile + pair * kTileRows + r, kTileRows, pairs - pair);
     }
   }
 }
 
 void Bf16LinearFloat(const TileCall& call) {
   if (!HasPairs(*call.w, call.input, call.height)) return LinearFloat(call);
-  ForPanels(call, {2, kTileRows, PanelsBf16<kTileRows, 2>, PanelsBf16<4, 2>,
-                   PanelsBf16<kTileRows, 1>, PanelsBf16<4, 1>, kTileRows});
+  ForPanels(call,
+            {2, kTileRows, PanelsBf16<kTileRows, 2>, PanelsBf16<4, 2>, PanelsBf16<kTileRows, 1>,
+             PanelsBf16<4, 1>, kTileRows, PanelsBf16<8, 2>, PanelsBf16<8, 1>});
 }
 
 }  // namespace avx512

@@ -58,6 +58,7 @@ struct PanelKernels {
   PanelKernel wide, narrow;            // narrow: 4 rows, otherwise as wide
   PanelKernel last_wide, last_narrow;  // one panel: kTileRows or 4 rows
   int last_rows;
+  PanelKernel middle = nullptr, last_middle = nullptr;  // 8 rows, where wide ones have more
 };
 
 // The same call for the second term of its input.
@@ -76,11 +77,13 @@ static inline void ForPanels(const TileCall& call, const PanelKernels& k) {
   for (int64_t panel = call.panel_first; panel < call.panel_last;) {
     const bool pair = panel + k.panels <= call.panel_last;
     const int panels = pair ? k.panels : 1, rows = pair ? k.rows : k.last_rows;
-    const PanelKernel wide = pair ? k.wide : k.last_wide, narrow = pair ? k.narrow : k.last_narrow;
+    const PanelKernel wide = pair ? k.wide : k.last_wide, narrow = pair ? k.narrow : k.last_narrow,
+                      middle = pair ? k.middle : k.last_middle;
     for (int row = 0; row < call.count;) {
-      const bool few = call.count - row <= 4;
-      const PanelKernel kernel = few ? narrow : wide;
-      const int made = few ? call.count - row : (rows < call.count - row ? rows : call.count - row);
+      const int left = call.count - row;
+      const bool few = left <= 4, some = !few && left <= 8 && middle != nullptr;
+      const PanelKernel kernel = few ? narrow : some ? middle : wide;
+      const int step = few ? 4 : some ? 8 : rows, made = left < step ? left : step;
       const auto run = [&](const PackedMatrix& w, float* out) {
         kernel(w, panel, call, row, out);
         if (!two) return;
@@ -93,7 +96,7 @@ static inline void ForPanels(const TileCall& call, const PanelKernels& k) {
       };
       run(*call.w, acc[0] + row * kPanel);
       if (call.w2 != nullptr) run(*call.w2, acc[1] + row * kPanel);
-      row += few ? 4 : rows;
+      row += step;
     }
     for (int p = 0; p < panels; ++p, ++panel) {
       const int at = p * kTileRows * kPanel;

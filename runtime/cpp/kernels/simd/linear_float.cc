@@ -72,9 +72,12 @@ void RunFloat(const TileCall& call) {
     return ForPanels(call, {1, 4, kNarrow, kNarrow, kNarrow, kNarrow, 4});
   // Widened codes take registers, so their pairs of panels have fewer rows.
   constexpr int kRows = Reader::kCols >= 4 ? kFloatRows / 2 : kFloatRows;
+  constexpr PanelKernel kMiddle =
+      kRows > 8 ? PanelsFloat<Reader, 8, kFloatPanels, kTileRows> : nullptr;
   ForPanels(call, {kFloatPanels, kRows, PanelsFloat<Reader, kRows, kFloatPanels, kTileRows>,
                    PanelsFloat<Reader, 4, kFloatPanels, kTileRows>,
-                   PanelsFloat<Reader, kTileRows, 1, kTileRows>, kNarrow, kTileRows});
+                   PanelsFloat<Reader, kTileRows, 1, kTileRows>, kNarrow, kTileRows, kMiddle,
+                   PanelsFloat<Reader, 8, 1, kTileRows>});
 }
 
 template <Format kFormat>
@@ -99,19 +102,21 @@ void StorePanel(const TileCall& call, int64_t panel, const float* acc, const flo
 
 void PackTile(const TileInput& in) {
   if (IsInt(in.input)) return QuantizeTile(in);
-  const int64_t cols = in.w->shape.cols, padded = in.w->padded_cols, height = in.height;
+  const int64_t cols = in.w->shape.cols, padded = in.w->padded_cols;
   const bool round = in.input == Input::kBf16;
-  if (in.count < height)
-    memset(in.tile, 0, static_cast<size_t>(TileBytes(in.w->shape, padded, in.input, in.height)));
+  const auto part = [&](int r, int64_t k) {
+    const Vf x = r < in.count && k < cols ? LoadN(in.x[r] + k, cols - k) : Zero();
+    return round ? AsFloat(Shl<16>(ToBf16(x))) : x;
+  };
   float* tile = static_cast<float*>(in.tile);
-  for (int r = 0; r < in.count; ++r) {
-    for (int64_t k = 0; k < padded; k += 16) {
-      const int64_t n = padded - k < 16 ? padded - k : 16;
-      float part[16];
-      Vf x = k < cols ? LoadN(in.x[r] + k, cols - k) : Zero();
-      if (round) x = AsFloat(Shl<16>(ToBf16(x)));
-      Store(part, x);
-      for (int64_t i = 0; i < n; ++i) tile[(k + i) * height + r] = part[i];
+  for (int64_t k = 0; k < padded; k += 16) {
+    if (in.height == 1) {
+      StoreN(tile + k, part(0, k), padded - k);
+      continue;
+    }
+    for (int r = 0; r < kTileRows; r += 4) {
+      const Vf rows[4] = {part(r, k), part(r + 1, k), part(r + 2, k), part(r + 3, k)};
+      StoreColumnsN(rows, tile + k * kTileRows + r, kTileRows, padded - k);
     }
   }
 }

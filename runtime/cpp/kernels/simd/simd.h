@@ -33,6 +33,26 @@
 namespace smelt {
 namespace SMELT_ISA_NS {
 
+#if SMELT_KERNEL_ISA != SMELT_AVX512
+// to[i * stride + r] = element i of rows[r], for four rows.
+SMELT_INLINE void StoreColumns(const Vf* rows, float* to, int64_t stride) {
+  for (int r = 0; r < 4; ++r) {
+    float row[16];
+    Store(row, rows[r]);
+    for (int i = 0; i < 16; ++i) to[i * stride + r] = row[i];
+  }
+}
+#endif
+// The same of the first n columns.
+SMELT_INLINE void StoreColumnsN(const Vf* rows, float* to, int64_t stride, int64_t n) {
+  if (n >= 16) return StoreColumns(rows, to, stride);
+  for (int r = 0; r < 4; ++r) {
+    float row[16];
+    Store(row, rows[r]);
+    for (int64_t i = 0; i < n; ++i) to[i * stride + r] = row[i];
+  }
+}
+
 // Rounds to bf16, to nearest even, as 16 integers of 16 bits (NaN keeps its payload's top bits).
 SMELT_INLINE Vi ToBf16(Vf a) {
   const Vi u = AsInt(a);

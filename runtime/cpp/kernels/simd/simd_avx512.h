@@ -106,6 +106,26 @@ SMELT_INLINE void StoreU16(uint16_t* p, Vi a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
 }
 
+// to[i * stride + r] = element i of rows[r], for four rows.
+SMELT_INLINE void StoreColumns(const Vf* rows, float* to, int64_t stride) {
+  const __m512 ab = _mm512_unpacklo_ps(rows[0].v, rows[1].v),
+               ab2 = _mm512_unpackhi_ps(rows[0].v, rows[1].v),
+               cd = _mm512_unpacklo_ps(rows[2].v, rows[3].v),
+               cd2 = _mm512_unpackhi_ps(rows[2].v, rows[3].v);
+  const __m512d low = _mm512_castps_pd(ab), low2 = _mm512_castps_pd(ab2),
+                high = _mm512_castps_pd(cd), high2 = _mm512_castps_pd(cd2);
+  const __m512d columns[4] = {_mm512_unpacklo_pd(low, high), _mm512_unpackhi_pd(low, high),
+                              _mm512_unpacklo_pd(low2, high2), _mm512_unpackhi_pd(low2, high2)};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i, to += stride) {  // a lane holds every fourth column
+    const __m512 four = _mm512_castpd_ps(columns[i]);
+    _mm_storeu_ps(to, _mm512_castps512_ps128(four));
+    _mm_storeu_ps(to + 4 * stride, _mm512_extractf32x4_ps(four, 1));
+    _mm_storeu_ps(to + 8 * stride, _mm512_extractf32x4_ps(four, 2));
+    _mm_storeu_ps(to + 12 * stride, _mm512_extractf32x4_ps(four, 3));
+  }
+}
+
 SMELT_INLINE Vb LoadB(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 SMELT_INLINE Vb LowNibbles(Vb b) { return {_mm512_and_si512(b.v, _mm512_set1_epi8(15))}; }
 SMELT_INLINE Vb HighNibbles(Vb b) {

@@ -12,12 +12,11 @@ SMELT_INLINE Vf Clamp(Vf x, float low, float high) { return Min(Max(x, Set1(low)
 // 2^n for integers n of [-126, 127].
 SMELT_INLINE Vf PowerOfTwo(Vi n) { return AsFloat(Shl<23>(n + SetI(127))); }
 
-// Cephes' expf: x = n ln 2 + r, a polynomial in r. 0 below -104, infinity above 89.
-SMELT_INLINE Vf Exp(Vf x) {
-  const Vf bounded = Clamp(x, -104.0f, 89.0f);
-  const Vi n = ToInt(bounded * Set1(1.44269504088896341f));
-  const Vf nf = ToFloat(n);
-  Vf r = Fma(nf, Set1(-0.693359375f), bounded);
+// Cephes' expf: x = n ln 2 + r, and a polynomial in r.
+SMELT_INLINE Vf ExpPart(Vf x, Vi* n) {
+  *n = ToInt(x * Set1(1.44269504088896341f));
+  const Vf nf = ToFloat(*n);
+  Vf r = Fma(nf, Set1(-0.693359375f), x);
   r = Fma(nf, Set1(2.12194440e-4f), r);
   Vf p = Set1(1.9875691500e-4f);
   p = Fma(p, r, Set1(1.3981999507e-3f));
@@ -25,10 +24,23 @@ SMELT_INLINE Vf Exp(Vf x) {
   p = Fma(p, r, Set1(4.1665795894e-2f));
   p = Fma(p, r, Set1(1.6666665459e-1f));
   p = Fma(p, r, Set1(5.0000001201e-1f));
-  p = Fma(p * r, r, r) + Set1(1.0f);
+  return Fma(p * r, r, r) + Set1(1.0f);
+}
+
+// 0 below -104, infinity above 89.
+SMELT_INLINE Vf Exp(Vf x) {
+  Vi n;
+  Vf p = ExpPart(Clamp(x, -104.0f, 89.0f), &n);
   const Vi half = Sra<1>(n);  // in two steps: 2^n alone leaves the normal range at both ends
   p = p * PowerOfTwo(half) * PowerOfTwo(n - half);
   return IfLess(x, Set1(-104.0f), Zero(), p);
+}
+
+// Of x up to 0, as a softmax has it: 0 below -87, where results leave the normal range.
+SMELT_INLINE Vf ExpBelow(Vf x) {
+  Vi n;
+  const Vf p = ExpPart(Max(x, Set1(-87.0f)), &n);
+  return IfLess(x, Set1(-87.0f), Zero(), AsFloat(AsInt(p) + Shl<23>(n)));
 }
 
 // Exactly 1 or -1 beyond the limit: a unit in the last place, times a large gelu input, would show.
