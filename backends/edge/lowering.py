@@ -8,7 +8,7 @@ from smelt.backends.edge.graph import Graph
 from smelt.backends.edge.last_rows import LAST
 from smelt.backends.edge.tables import Tables
 from smelt.backends.edge.value import Value, dense_strides
-from smelt.backends.edge.weights import LEAVES, Coded, WeightTable
+from smelt.backends.edge.weights import LEAVES, Coded, WeightTable, stored_of
 from smelt.errors import UnsupportedError
 from smelt.ir.dims import Dim
 from smelt.ir.program import Function, Program, Slot
@@ -114,12 +114,8 @@ class Lowering:
 
     def packed(self, weight: Tensor) -> Value | None:
         """The matrix of a linear in the kernels' order; None when it is computed at run time."""
-        if weight.op.name in LEAVES:
-            return self.weights.floats(weight)
-        if weight.op.name == "cast" and weight.inputs[0].op.name in LEAVES:
-            (leaf,) = weight.inputs
-            is_widened = leaf.dtype is DType.BF16 and weight.dtype is DType.F32
-            return self.weights.floats(leaf) if is_widened else None
+        if (leaf := stored_of(weight)) is not None:
+            return self.weights.floats(leaf)
         if weight.op.name == "dequantize":
             codes, scales, zeros = weight.inputs
             if codes.op.name not in LEAVES:

@@ -24,6 +24,16 @@ Array = np.ndarray[Any, Any]
 LEAVES = ("param", "weight", "const")
 
 
+def stored_of(weight: Tensor) -> Tensor | None:
+    """The leaf of a float matrix as it is stored, f32 or bf16 that is widened; None: computed."""
+    if weight.op.name in LEAVES:
+        return weight
+    if weight.op.name != "cast" or weight.dtype is not DType.F32:
+        return None
+    (leaf,) = weight.inputs
+    return leaf if leaf.op.name in LEAVES and leaf.dtype is DType.BF16 else None
+
+
 @dataclass(frozen=True)
 class Coded:
     """A quantized matrix: its codes, scales and zeros as leaves, and its real number of columns."""

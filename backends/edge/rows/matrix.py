@@ -18,11 +18,10 @@ from smelt.backends.edge.opcodes import (
 from smelt.backends.edge.rows import shape
 from smelt.backends.edge.rows.elementwise import activation, elementwise, gather
 from smelt.backends.edge.value import Value, permuted, sliced
-from smelt.backends.edge.weights import LEAVES, Coded
+from smelt.backends.edge.weights import Coded, stored_of
 from smelt.ir.dims import exact_divide
 from smelt.ir.program import Function, Program
 from smelt.ir.tensor import Tensor
-from smelt.ir.types import DType
 
 LINEARS = ("linear", "bf16_linear", "quantized_linear")
 
@@ -41,7 +40,8 @@ def absorbed(function: Function) -> dict[int, Tensor]:
         if node.op.name not in LINEARS or len(readers) != 1 or id(node) in roots:
             continue
         (reader,) = readers
-        is_packed = _is_stored(_weight_of(node))
+        weight = _weight_of(node)
+        is_packed = stored_of(weight) is not None or weight.op.name == "dequantize"
         if is_packed and id(reader) not in taken and _fits(node, reader):
             found[id(node)] = node
             taken.add(id(reader))
@@ -65,13 +65,6 @@ def _fits(linear: Tensor, reader: Tensor) -> bool:
 
 def _weight_of(node: Tensor) -> Tensor:
     return node.inputs[1]
-
-
-def _is_stored(weight: Tensor) -> bool:
-    """Whether a weight lies in the artifact in some form, so that a kernel reads it."""
-    if weight.op.name == "cast":
-        return weight.inputs[0].op.name in LEAVES and weight.inputs[0].dtype is DType.BF16
-    return weight.op.name in (*LEAVES, "dequantize")
 
 
 def linear(lower: Lowering, node: Tensor) -> Value:
@@ -162,9 +155,10 @@ def table(lower: Lowering, node: Tensor) -> Value:
 
 
 def tied(program: Program) -> frozenset[int]:
-    """The matrices that linears multiply with."""
+    """The matrices that linears multiply with, as they are stored."""
     linears = [node for node in program.nodes() if node.op.name in ("linear", "bf16_linear")]
-    return frozenset(id(_weight_of(node)) for node in linears)
+    weights = [_weight_of(node) for node in linears]
+    return frozenset(id(stored_of(weight) or weight) for weight in weights)
 
 
 def quantized_gather(lower: Lowering, node: Tensor) -> Value:
@@ -180,10 +174,14 @@ def cast(lower: Lowering, node: Tensor) -> Value:
 
 
 def bf16_gather(lower: Lowering, node: Tensor) -> Value:
+    """A row of a packed matrix lies apart, so only tables that linears use too are packed."""
     weight, ids = node.inputs
-    packed = lower.packed(weight)
-    assert packed is not None
-    return lower.graph.made("embedding", node.shape, node.dtype, [packed, lower.dense(ids)])
+    if id(weight) in lower.tied:
+        packed = lower.packed(weight)
+        return lower.graph.made("embedding", node.shape, node.dtype, [packed, lower.dense(ids)])
+    inputs = [lower.value(weight), lower.dense(ids)]
+    rows = lower.graph.made("gather", node.shape, weight.dtype, inputs, 0)
+    return lower.graph.made("cast", node.shape, node.dtype, [rows])
 
 
 def dequantize(lower: Lowering, node: Tensor) -> Value:
