@@ -190,7 +190,7 @@ class _Job:
         if reason is None:
             engine = self.target.open(path)
             ran = run_steps(engine, probe, self._tell)
-            if self._rounding() == "int8" and self.target.name == "edge":
+            if self._rounding() in ("int8", "bf16_inputs") and self.target.name == "edge":
                 trace = Trace(engine, probe)
             del engine
         give_back()
