@@ -63,9 +63,9 @@ class EdgeEngine:
         threads: int | None = None,
         max_memory: int | None = None,
     ) -> None:
-        edge = _module()
+        edge = edge_module()
         self.manifest: Manifest = open_artifact(path).manifest
-        with _told(str(path)):
+        with told(str(path)):
             self._model = edge.Model.open(str(path))
         self._open_session = edge.Session.open
         self._context = context or 0
@@ -127,7 +127,7 @@ class EdgeEngine:
         arrays = _arrays(spec, inputs)
         self._make_room(spec, arrays, 1)
         self._session.ask(1)
-        with _told(function):
+        with told(function):
             steps = self._session.profile(function, arrays)
         return [
             Step(source, op, seconds, _operands(results), _operands(operands))
@@ -140,7 +140,7 @@ class EdgeEngine:
         arrays = _arrays(spec, inputs)
         self._make_room(spec, arrays, self._rows(spec, arrays))
         self._session.ask(_EVERY)
-        with _told(function):
+        with told(function):
             found: list[Array] = self._session.trace(function, arrays)
         return found
 
@@ -155,12 +155,12 @@ class EdgeEngine:
 
     def rewind(self, past: int) -> None:
         """Drop the newest tokens."""
-        with _told("rewind"):
+        with told("rewind"):
             self._session.rewind(past)
 
     def reorder(self, rows: Array) -> None:
         """Gather every slot along batch."""
-        with _told("reorder"):
+        with told("reorder"):
             self._session.reorder(np.ascontiguousarray(rows, np.int64))
 
     def read_state(self) -> dict[str, Array]:
@@ -180,7 +180,7 @@ class EdgeEngine:
             self._session = self._reopen()
 
     def _call(self, function: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        with _told(function):
+        with told(function):
             outputs: dict[str, Array] = self._session.call(function, dict(arrays))
         return outputs
 
@@ -229,7 +229,7 @@ class EdgeEngine:
         return self._limits.get(name) or int(self._model.setting(f"limit.{name}", 1))
 
     def _reopen(self) -> Any:
-        with _told("open"):
+        with told("open"):
             limits = list(self._limits.items())
             return self._open_session(
                 self._model, self._threads, self._context, limits, self._max_memory
@@ -254,23 +254,24 @@ def measure(
     path: Path, *, context: int | None, threads: int, limits: Mapping[str, int]
 ) -> dict[str, int]:
     """The bytes that a session would take, without taking them; weights need not be there."""
-    edge = _module()
-    with _told(str(path)):
+    edge = edge_module()
+    with told(str(path)):
         model = edge.Model.open(str(path))
         return dict(edge.Session.measure(model, threads, context or 0, list(limits.items())))
 
 
 def limits(threads: int) -> dict[str, float]:
     """Bytes, int8, bf16 and f32 operations a second that this machine can do; 0 where not known."""
-    return dict(_module().limits(threads))
+    return dict(edge_module().limits(threads))
 
 
 def isa() -> str:
     """The instruction set that the kernels use on this machine."""
-    return str(_module().isa())
+    return str(edge_module().isa())
 
 
-def _module() -> Any:
+def edge_module() -> Any:
+    """The C++ module; UnsupportedError where it was not built."""
     try:
         from smelt.runtime import _edge
     except ImportError as error:
@@ -281,7 +282,7 @@ def _module() -> Any:
     return _edge
 
 
-class _told:
+class told:
     """Turn the runtime's errors, a code and a message, into ours."""
 
     def __init__(self, place: str) -> None:

@@ -11,6 +11,7 @@ namespace smelt {
 
 constexpr int kMaxInputs = 8;
 constexpr int kMaxOutputs = 4;
+struct RowWindow;
 struct SlotState;
 
 // An instruction with its operands resolved. Pointers inside views are valid in Run only.
@@ -20,6 +21,7 @@ struct Call {
   const uint32_t* words = nullptr;
   const int64_t* dim_values = nullptr;
   SlotState* slots = nullptr;
+  const RowWindow* window = nullptr;  // of the running call; its count is 0 without
   const Exec* exec = nullptr;
   uint8_t* scratch = nullptr;
 

@@ -105,6 +105,10 @@ class Planner {
       grows |= b.symbol == s_.past_ && b.source != static_cast<uint32_t>(BindSource::kInput);
     }
     const uint32_t past = s_.past_, seq = s_.seq_;
+    const uint32_t batch = m_.FindSymbol("batch");
+    if (options_.rows && seq != kNone && batch != kNone && f.eats) {
+      return RowCorners(f, grows ? past : kNone, batch);
+    }
     if (!grows || seq == kNone) return {Fitted(f, s_.most_)};
     // Scratch memory may step with seq: look at its powers of two as well.
     std::vector<int64_t> lengths = {s_.chunk_};
@@ -118,6 +122,29 @@ class Planner {
         corners.push_back(Fitted(f, std::move(values)));
       }
     }
+    return corners;
+  }
+
+  // One row of a chunk or of less, and one token of any number of rows.
+  std::vector<std::vector<int64_t>> RowCorners(const Session::Function& f, uint32_t past,
+                                               uint32_t batch) const {
+    std::vector<std::vector<int64_t>> corners;
+    const auto add = [&](int64_t rows, int64_t length) {
+      for (int64_t held : {s_.context_ - length, int64_t{0}}) {
+        std::vector<int64_t> values = s_.most_;
+        values[batch] = rows, values[s_.seq_] = length;
+        if (past != kNone) {
+          values[past] = std::clamp(held, m_.symbols[past].low, s_.most_[past]);
+        } else if (held == 0) {
+          continue;
+        }
+        corners.push_back(Fitted(f, std::move(values)));
+      }
+    };
+    const int64_t least = std::max<int64_t>(1, m_.symbols[s_.seq_].low);
+    for (int64_t rows = 1; rows <= s_.most_[batch]; ++rows) add(rows, least);
+    for (int64_t length = least; length < s_.chunk_; length *= 2) add(1, length);
+    add(1, s_.chunk_);
     return corners;
   }
 
@@ -206,6 +233,7 @@ class Planner {
       }
       call.dim_values = f->dims.data();
       call.slots = s_.slots_.data();
+      call.window = &s_.window_;
       call.exec = &s_.exec_;
       f->specs.push_back(spec);
       f->calls.push_back(call);

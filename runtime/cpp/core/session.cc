@@ -20,9 +20,12 @@ Status Session::Bind(const FunctionRecord& record, const InputArray* inputs,
     int64_t value;
     if (b.source == static_cast<uint32_t>(BindSource::kSlot)) {
       const SlotState& slot = slots_[b.index];
-      value = slot.held ? slot.dims[b.axis] : 0;
+      const bool grows = slot.append() && b.axis == slot.record->axis;
+      value = slot.window ? grows ? slot.window->longest : slot.window->count
+              : slot.held ? slot.dims[b.axis]
+                          : 0;
     } else if (b.source == static_cast<uint32_t>(BindSource::kTokens)) {
-      value = tokens_;
+      value = window_.count ? window_.longest : tokens_;
     } else if (b.source == static_cast<uint32_t>(BindSource::kAsked)) {
       value = std::min({asked_, most_[b.symbol], values[b.index]});
     } else {
@@ -164,12 +167,22 @@ Status Session::Run(uint32_t function, const InputArray* inputs, uint32_t count)
   if (function >= functions_.size())
     return Error(Code::kInvalidArgument, "there is no function %u", function);
   if (broken_) return Error(Code::kState, "an earlier call failed half way: reset the session");
-  Function& f = *functions_[function];
+  if (!row_lengths_.empty()) return Error(Code::kState, "the session's state is in rows");
+  SMELT_TRY(CheckCount(function, count));
+  return Invoke(functions_[function].get(), inputs);
+}
+
+Status Session::CheckCount(uint32_t function, uint32_t count) const {
+  const FunctionRecord& record = *functions_[function]->record;
+  if (count == record.inputs) return Status();
+  return Error(Code::kInvalidArgument, "function `%s` has %u inputs, %u are given",
+               model_->Text(record.name), record.inputs, count);
+}
+
+Status Session::Invoke(Function* function, const InputArray* inputs) {
+  Function& f = *function;
   const FunctionRecord& record = *f.record;
-  if (count != record.inputs) {
-    return Error(Code::kInvalidArgument, "function `%s` has %u inputs, %u are given",
-                 model_->Text(record.name), record.inputs, count);
-  }
+  const uint32_t count = record.inputs;
   int64_t values[64] = {};
   SMELT_TRY(Bind(record, inputs, values));
   uint64_t changed = f.valid ? 0 : kAllSymbols;
@@ -220,7 +233,7 @@ Status Session::Execute(Function* f) {
   using Clock = std::chrono::steady_clock;
   for (uint32_t i = 0; i < f->record->tensors; ++i) {  // replaced slots start as zeros
     const int32_t index = f->views[i].slot;
-    if (index < 0 || slots_[index].append() || slots_[index].held) continue;
+    if (index < 0 || slots_[index].append() || slots_[index].held || slots_[index].window) continue;
     std::memset(slots_[index].data, 0, static_cast<size_t>(slots_[index].bytes));
   }
   const uint32_t index = static_cast<uint32_t>(f->record - model_->functions.data);
@@ -246,11 +259,15 @@ void Session::Commit(const Function& f) {
   for (SlotState& slot : slots_) {
     if (slot.next < 0) continue;
     wrote = true;
+    if (slot.window) {
+      slot.next = -1;
+      continue;
+    }
     if (slot.append()) slot.dims[slot.record->axis] = slot.next;
     slot.held = true;
     slot.next = -1;
   }
-  if (wrote && f.eats) tokens_ += f.values[seq_];
+  if (wrote && f.eats && !window_.count) tokens_ += f.values[seq_];
 }
 
 const View& Session::Output(uint32_t function, uint32_t index) const {
@@ -268,11 +285,13 @@ void Session::Reset() {
     slot.next = -1;
     std::fill(slot.dims, slot.dims + kMaxRank, 0);
   }
+  for (int64_t row = 0; row < rows(); ++row) static_cast<void>(ShortenRow(row, 0));
   broken_ = false;
   tokens_ = 0;
 }
 
 Status Session::Rewind(int64_t past) {
+  if (!row_lengths_.empty()) return Error(Code::kState, "the session's state is in rows");
   if (past == tokens_) return Status();
   bool fixed = true;  // replaced slots of functions that append cannot go back
   for (const SlotState& slot : slots_) fixed &= !slot.append();
@@ -298,6 +317,7 @@ Status Session::Rewind(int64_t past) {
 }
 
 Status Session::Reorder(const int64_t* rows, int64_t count) {
+  if (!row_lengths_.empty()) return Error(Code::kState, "the session's state is in rows");
   const int64_t bytes = memory_.activations + memory_.scratch;
   for (const SlotState& slot : slots_) {
     if (slot.held && count > slot.limits[0]) {

@@ -27,6 +27,8 @@ struct Options {
       limits;  // largest value of symbols; others: the file's "limit.NAME", or their bound
   void* memory = nullptr;  // 64-byte aligned, or null: the session allocates
   int64_t memory_bytes = 0;
+  // Calls have one token of several rows, or several of one row: memory for both, not for more.
+  bool rows = false;
   int64_t max_memory = 0;  // Open refuses to need more, weights included; 0: no limit
   Isa isa = BestIsa();
 };
@@ -73,6 +75,25 @@ class Session {
   int64_t past() const { return tokens_; }
   Status Rewind(int64_t past);
   Status Reorder(const int64_t* rows, int64_t count);
+
+  // ---- rows of their own lengths ----
+  // From here on the state is rows, each with a length of its own, and only `function` is called.
+  // kUnsupported names the instruction whose result would depend on what other rows hold.
+  Status OpenRows(uint32_t function);
+  // Batch element b continues state row rows[b]; `past` is the longest one's length, and column j
+  // of a mask tells of a row's entry j; masks are all ones. Rows are distinct, and adjacent where
+  // adjacent_rows().
+  Status RunRows(const InputArray* inputs, uint32_t count, const int64_t* rows, int64_t row_count);
+  int64_t rows() const { return static_cast<int64_t>(row_lengths_.size()); }
+  int64_t row_length(int64_t row) const { return row_lengths_[static_cast<size_t>(row)]; }
+  bool adjacent_rows() const { return adjacent_rows_; }
+  // Whether the row could go back to that length: a ring or a replaced state may have moved on.
+  bool Keeps(int64_t row, int64_t length) const;
+  // The row forgets its newest tokens.
+  Status ShortenRow(int64_t row, int64_t length);
+  // Row `to` becomes the first `length` tokens of row `from`.
+  Status CopyRow(int64_t from, int64_t to, int64_t length);
+
   const SlotState& slot(uint32_t index) const { return slots_[index]; }
   // An instruction as it ran last.
   const Call& CallAt(uint32_t function, uint32_t instruction) const;
@@ -90,8 +111,11 @@ class Session {
   Status Resolve(Function* f, uint64_t changed);
   Status ResolveTensor(Function* f, uint32_t id);
   Status CheckCalls(Function* f, uint64_t changed);
+  Status Invoke(Function* f, const InputArray* inputs);
   Status Execute(Function* f);
   void Commit(const Function& f);
+  Status CheckCount(uint32_t function, uint32_t count) const;
+  Status CheckRows(uint32_t function);
 
   Model::Pointer model_;
   ThreadPool pool_;
@@ -109,6 +133,11 @@ class Session {
   uint8_t* arena_ = nullptr;
   uint8_t* scratch_ = nullptr;
   bool broken_ = false;  // a call failed after it changed state
+  uint32_t row_function_ = 0;
+  bool adjacent_rows_ = false;
+  RowWindow window_;
+  std::vector<int64_t> row_lengths_;     // empty unless OpenRows; of a broken row: -1
+  std::vector<int64_t> window_lengths_;  // of the running call's rows
   Profiler profiler_ = nullptr;
   void* profile_context_ = nullptr;
 };

@@ -56,6 +56,12 @@ Status PlanSlot(SlotState* slot, const int64_t* dim_values, int64_t context, int
 
 SlotState& Call::Slot(int i) const { return slots[words[i]]; }
 
+int64_t SlotState::row_bytes() const {
+  int64_t bytes = ElemBytes(elem());
+  for (int axis = 1; axis < record->rank; ++axis) bytes *= limits[axis];
+  return bytes;
+}
+
 int64_t SlotState::readable() const {
   return ring() ? std::min<int64_t>(length(), record->window) : length();
 }
@@ -94,6 +100,14 @@ void PlaceSlots(uint8_t* base, std::vector<SlotState>* slots) {
 Status ResolveState(SlotState* slot, View* view) {
   const SlotRecord& record = *slot->record;
   view->data = slot->data;
+  if (slot->window && !slot->append()) {  // its rows are adjacent: RunRows has made sure
+    bool fits = view->dims[0] == slot->window->count;
+    for (int axis = 1; axis < view->rank; ++axis) fits &= view->dims[axis] == slot->limits[axis];
+    if (!fits)
+      return Error(Code::kInvalidArgument, "state `%s` has rows of other sizes", slot->name);
+    view->data += slot->window->at.rows[0] * slot->row_bytes();
+    return Status();
+  }
   if (!slot->append()) {
     int64_t bytes = ElemBytes(slot->elem());
     for (int axis = 0; axis < view->rank; ++axis) {
@@ -113,7 +127,7 @@ Status ResolveState(SlotState* slot, View* view) {
   for (uint32_t axis = 0; axis < record.rank; ++axis) {
     const int64_t size = view->dims[axis];
     const bool grows = axis == record.axis;
-    const bool fits = grows ? size <= slot->most && size >= slot->length()
+    const bool fits = grows ? size <= slot->most && size >= slot->present()
                       : axis == 0
                           ? size <= slot->limits[0] && (!slot->held || size == slot->dims[0])
                           : size == slot->limits[axis];
@@ -127,7 +141,17 @@ Status ResolveState(SlotState* slot, View* view) {
     view->strides[axis] = stride;
     stride *= slot->limits[axis];
   }
+  // Attention goes by the rows' numbers; what reads a cache as a tensor has adjacent rows.
+  if (slot->window) view->data += slot->window->at.rows[0] * slot->row_bytes();
   return Status();
+}
+
+bool Keeps(const SlotState& slot, int64_t held, int64_t length) {
+  if (length == held) return true;
+  if (!slot.append()) return length == 0;
+  const int64_t kept = slot.limits[slot.record->axis];
+  const int64_t needed = length - (int64_t{slot.record->window} - 1);
+  return !slot.ring() || held <= kept || needed >= held - kept;
 }
 
 Status CheckRewind(const SlotState& slot, int64_t length) {
@@ -137,9 +161,7 @@ Status CheckRewind(const SlotState& slot, int64_t length) {
     return Error(Code::kInvalidArgument, "cannot rewind to %lld tokens, there are %lld",
                  static_cast<long long>(length), static_cast<long long>(now));
   }
-  const int64_t kept = slot.limits[slot.record->axis];
-  const int64_t needed = length - (int64_t{slot.record->window} - 1);
-  if (slot.ring() && now > kept && needed < now - kept && length < now) {
+  if (!Keeps(slot, now, length)) {
     return Error(Code::kState, "cannot rewind to %lld tokens: the window of `%s` has moved on",
                  static_cast<long long>(length), slot.name);
   }
@@ -223,6 +245,25 @@ Status ReorderSlot(SlotState* slot, const int64_t* rows, int64_t count, uint8_t*
   }
   slot->dims[0] = count;
   return Status();
+}
+
+void CopySlotRow(SlotState* slot, int64_t from, int64_t to, int64_t length) {
+  const int64_t bytes = slot->row_bytes();
+  uint8_t *source = slot->data + from * bytes, *target = slot->data + to * bytes;
+  if (!slot->append()) {
+    std::memcpy(target, source, static_cast<size_t>(bytes));
+    return;
+  }
+  const KvCache& c = slot->cache;
+  const int64_t entry = c.dim * ElemBytes(slot->elem()), entries = std::min(length, c.capacity);
+  for (int64_t head = 0; head < c.heads; ++head) {
+    const int64_t at = head * c.capacity;
+    std::memcpy(target + at * entry, source + at * entry, static_cast<size_t>(entries * entry));
+    if (!c.scales) continue;
+    const int64_t width = c.heads * c.capacity;
+    std::memcpy(c.scales + to * width + at, c.scales + from * width + at,
+                static_cast<size_t>(entries) * sizeof(float));
+  }
 }
 
 }  // namespace smelt

@@ -17,6 +17,7 @@ enum class Code : int {
   kState = 6,       // not possible in the session's present state
   kOutOfRange = 7,  // data-dependent: an index outside its axis
   kCancelled = 8,
+  kBusy = 9,  // a queue is full
 };
 
 class [[nodiscard]] Status {

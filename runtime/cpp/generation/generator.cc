@@ -10,36 +10,9 @@ Result<Generator> Generator::Make(Session* session) {
   const Model& model = session->model();
   Generator g;
   g.session_ = session;
-  g.function_ = model.FindFunction("main");
-  if (g.function_ == kNone) return Error(Code::kUnsupported, "the model has no function `main`");
-  const FunctionRecord& f = model.functions[g.function_];
-  g.inputs_ = f.inputs;
-  bool known = f.inputs <= 3;
-  for (uint32_t i = 0; i < f.inputs; ++i) {
-    const PortRecord& port = model.ports[f.first_input + i];
-    const TensorRecord& t = model.tensors[port.tensor];
-    const char* name = model.Text(port.name);
-    known = known && t.elem == static_cast<uint8_t>(Elem::kI64) && t.rank == 2;
-    if (std::strcmp(name, "input_ids") == 0)
-      g.ids_ = i;
-    else if (std::strcmp(name, "attention_mask") == 0)
-      g.mask_ = i;
-    else if (std::strcmp(name, "position_ids") == 0)
-      g.positions_ = i;
-    else
-      known = false;
-  }
-  for (uint32_t i = 0; i < f.outputs; ++i) {
-    const PortRecord& port = model.ports[f.first_output + i];
-    const TensorRecord& t = model.tensors[port.tensor];
-    if (std::strcmp(model.Text(port.name), "logits") == 0 && t.rank == 3 &&
-        t.elem == static_cast<uint8_t>(Elem::kF32)) {
-      g.logits_ = i;
-    }
-  }
-  if (!known || g.ids_ == kNone || g.logits_ == kNone) {
-    return Error(Code::kUnsupported, "the model is not a causal language model");
-  }
+  Result<Ports> ports = Ports::Find(model);
+  if (!ports.ok()) return std::move(ports.status());
+  g.ports_ = *ports;
   const int64_t chunk = std::max<int64_t>(session->chunk(), 1);
   const int64_t context = std::max(session->context(), chunk);
   Result<Sampler> sampler = Sampler::Open(model, context);
@@ -65,18 +38,13 @@ Status Generator::Feed(const int64_t* tokens, int64_t count, float** logits) {
   auto set = [&inputs](uint32_t port, const int64_t* data, int64_t size) {
     if (port != kNone) inputs[port] = {data, Elem::kI64, 2, {1, size}};
   };
-  set(ids_, tokens, count);
-  set(mask_, mask_values_.data(), past + count);
-  set(positions_, position_values_.data(), count);
-  SMELT_TRY(session_->Run(function_, inputs, inputs_));
+  set(ports_.ids, tokens, count);
+  set(ports_.mask, mask_values_.data(), past + count);
+  set(ports_.positions, position_values_.data(), count);
+  SMELT_TRY(session_->Run(ports_.function, inputs, ports_.inputs));
   held_.insert(held_.end(), tokens, tokens + count);
-  const View& view = session_->Output(function_, logits_);
-  const int64_t width = view.last();
-  if (!view.contiguous || view.count < width || width != VocabularyOf(session_->model())) {
-    return Error(Code::kUnsupported, "the logits are not rows of numbers");
-  }
-  *logits = view.f32() + view.count - width;
-  return Status();
+  int64_t stride = 0;
+  return ports_.LastLogits(*session_, 1, logits, &stride);
 }
 
 // Feeds a prompt, but for the beginning that is held already where that is wanted.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/session.h"
+#include "generation/ports.h"
 #include "generation/sampler.h"
 
 namespace smelt::generation {
@@ -36,8 +37,7 @@ class Generator {
                  const std::atomic<bool>& cancelled, float** logits);
 
   Session* session_ = nullptr;
-  uint32_t function_ = 0, ids_ = kNone, mask_ = kNone, positions_ = kNone, logits_ = kNone,
-           inputs_ = 0;
+  Ports ports_;
   std::vector<int64_t> mask_values_, position_values_, held_;
   std::optional<Sampler> sampler_;  // made once, with other settings each time
   std::unique_ptr<Workspace> work_;

@@ -40,9 +40,9 @@ int64_t ThreadFloats(const AttentionArgs& a) {
   return RoundUp(PrefillSizes(a, TokensPerBlock(a) * group).total, 16);
 }
 
-// Every key that some query of [first, last) may see.
-KeyRange Union(const AttentionArgs& a, int64_t first, int64_t last) {
-  const KeyRange low = KeysOf(a, first), high = KeysOf(a, last - 1);
+// Every key that some query of [first, last) of batch element b may see.
+KeyRange Union(const AttentionArgs& a, int64_t b, int64_t first, int64_t last) {
+  const KeyRange low = KeysOf(a, b, first), high = KeysOf(a, b, last - 1);
   return {low.first, high.last > low.first ? high.last : low.first};
 }
 
@@ -55,42 +55,57 @@ void Prefill(const Exec& exec, const AttentionArgs& a, float* scratch) {
         blocks - 1 - task / (a.batch * a.kv_heads);  // later queries see more keys: longest first
     const int64_t rest = task % (a.batch * a.kv_heads);
     const int64_t first = block * step, last = first + step < a.queries ? first + step : a.queries;
-    const KeyRange keys = Union(a, first, last);
-    table.attend_block({&a, rest / a.kv_heads, rest % a.kv_heads, first, last, keys.first,
+    const int64_t b = rest / a.kv_heads;
+    const KeyRange keys = Union(a, b, first, last);
+    table.attend_block({&a, b, rest % a.kv_heads, a.state.RowOf(b), first, last, keys.first,
                         keys.last, scratch + thread * thread_floats, nullptr});
   });
 }
 
+// Keys are cut by each element's own number of them, so that a result does not depend on what the
+// others hold.
 void Decode(const Exec& exec, const AttentionArgs& a, float* scratch) {
   const KernelTable& table = TableOf(exec.isa);
-  const KeyRange keys = Union(a, 0, a.queries);
-  const int64_t step = ChunkKeys(keys.last - keys.first), groups = a.batch * a.kv_heads;
-  const int64_t chunks = CeilDiv(keys.last - keys.first, step), partial = PartialFloats(a);
-  const int64_t thread_floats = ThreadFloats(a);
+  const int64_t groups = a.batch * a.kv_heads, partial = PartialFloats(a);
+  const int64_t most = MostChunks(a.keys), thread_floats = ThreadFloats(a);
   float* partials = scratch + exec.threads() * thread_floats;
   const auto block_of = [&](int64_t group) {
+    const int64_t b = group / a.kv_heads;
     return AttentionBlock{&a,
-                          group / a.kv_heads,
+                          b,
                           group % a.kv_heads,
+                          a.state.RowOf(b),
                           0,
                           a.queries,
                           0,
                           0,
                           nullptr,
-                          partials + group * chunks * partial};
+                          partials + group * most * partial};
   };
-  const bool small =
-      (keys.last - keys.first) * groups * a.dim <= 16 << 10;  // not worth waking anybody
+  int64_t chunks = 0, seen = 0;  // the most of an element; keys of all
+  for (int64_t b = 0; b < a.batch; ++b) {
+    const KeyRange keys = Union(a, b, 0, a.queries);
+    const int64_t count = keys.last - keys.first, own = CeilDiv(count, ChunkKeys(count));
+    chunks = own > chunks ? own : chunks;
+    seen += count;
+  }
+  const bool small = seen * a.kv_heads * a.dim <= 16 << 10;  // not worth waking anybody
   ParallelFor(small ? nullptr : exec.pool, groups * chunks, [&](int64_t task, int thread) {
     AttentionBlock block = block_of(task / chunks);
-    block.key_first = keys.first + task % chunks * step;
+    const KeyRange keys = Union(a, block.b, 0, a.queries);
+    const int64_t step = ChunkKeys(keys.last - keys.first), chunk = task % chunks;
+    block.key_first = keys.first + chunk * step;
+    if (block.key_first >= keys.last) return;
     block.key_last = block.key_first + step < keys.last ? block.key_first + step : keys.last;
     block.scratch = scratch + thread * thread_floats;
-    block.partial += task % chunks * partial;
+    block.partial += chunk * partial;
     table.attend_chunk(block);
   });
-  for (int64_t group = 0; group < groups; ++group)
-    table.merge_chunks(block_of(group), chunks, partial);
+  for (int64_t group = 0; group < groups; ++group) {
+    const KeyRange keys = Union(a, group / a.kv_heads, 0, a.queries);
+    const int64_t count = keys.last - keys.first;
+    table.merge_chunks(block_of(group), CeilDiv(count, ChunkKeys(count)), partial);
+  }
 }
 
 }  // namespace
@@ -142,29 +157,37 @@ KvView ViewOf(const KvCache& c) {
   return view;
 }
 
-void KvStore(const Exec& exec, const KvCache& c, const Heads& src, int64_t position,
-             int64_t count) {
+void KvStore(const Exec& exec, const KvCache& c, const Heads& src, int64_t position, int64_t count,
+             const StateRows& state) {
   const KernelTable& table = TableOf(exec.isa);
   const int64_t skip = c.ring && count > c.capacity ? count - c.capacity : 0;
   const int64_t rows = c.batch * c.heads;
   const bool small = rows * (count - skip) * c.dim <= 16 << 10;
   ParallelFor(small ? nullptr : exec.pool, rows, [&](int64_t row, int) {
     const int64_t b = row / c.heads, head = row % c.heads;
+    const int64_t first = state.lengths != nullptr ? state.lengths[b] : position;
     for (int64_t s = skip; s < count; ++s) {
-      const int64_t slot = c.ring ? (position + s) % c.capacity : position + s;
-      table.kv_store(c, b, head, src.data + b * src.batch + head * src.head + s * src.token, slot);
+      const int64_t slot = c.ring ? (first + s) % c.capacity : first + s;
+      table.kv_store(c, state.RowOf(b), head,
+                     src.data + b * src.batch + head * src.head + s * src.token, slot);
     }
   });
 }
 
-void KvLoad(const Exec& exec, const KvCache& c, int64_t position, int64_t count, const Heads& dst) {
+void KvLoad(const Exec& exec, const KvCache& c, int64_t position, int64_t count, const Heads& dst,
+            const StateRows& state, int64_t added) {
   const KernelTable& table = TableOf(exec.isa);
   const KvView view = ViewOf(c);
   ParallelFor(exec.pool, c.batch * c.heads, [&](int64_t row, int) {
     const int64_t b = row / c.heads, head = row % c.heads;
+    const int64_t end = state.lengths != nullptr ? state.lengths[b] + added : position + count;
     for (int64_t s = 0; s < count; ++s) {
-      table.kv_load(view, b, head, position + s, c.dim,
-                    dst.data + b * dst.batch + head * dst.head + s * dst.token);
+      float* to = dst.data + b * dst.batch + head * dst.head + s * dst.token;
+      if (position + s < end) {
+        table.kv_load(view, state.RowOf(b), head, position + s, c.dim, to);
+      } else {
+        for (int64_t d = 0; d < c.dim; ++d) to[d] = 0.0f;
+      }
     }
   });
 }

@@ -76,6 +76,7 @@ static inline int64_t TileBytes(const PackedShape& w, int64_t padded_cols, Input
 struct AttentionBlock {
   const AttentionArgs* args;
   int64_t b, kv_head;
+  int64_t row;  // of the state
   int64_t query_first, query_last;
   int64_t key_first, key_last;
   float* scratch;  // this thread's
@@ -111,19 +112,19 @@ static inline BlockSizes DecodeSizes(const AttentionArgs& a, int64_t rows, int64
   return s;
 }
 
-// The keys that query token i may see by position: [first, last), maybe empty.
+// The keys that query token i of batch element b may see by position: [first, last), maybe empty.
 struct KeyRange {
   int64_t first, last;
 };
-static inline KeyRange KeysOf(const AttentionArgs& a, int64_t i) {
-  const int64_t at = a.keys - a.queries + i;
-  int64_t first = 0, last = a.keys;
+static inline KeyRange KeysOf(const AttentionArgs& a, int64_t b, int64_t i) {
+  const int64_t keys = a.KeysOf(b), at = keys - a.queries + i;
+  int64_t first = 0, last = keys;
   if (a.causal) last = at + 1;
   if (a.window > 0) {
     first = at - a.window + 1;
     if (!a.causal) last = at + a.window < last ? at + a.window : last;
   }
-  if (a.k.ring > 0 && a.keys - a.k.ring > first) first = a.keys - a.k.ring;
+  if (a.k.ring > 0 && keys - a.k.ring > first) first = keys - a.k.ring;
   if (first < 0) first = 0;
   if (last < first) last = first;
   return {first, last};

@@ -198,14 +198,23 @@ struct KvCache {
 size_t KvDataBytes(DType dtype, int64_t batch, int64_t heads, int64_t capacity, int64_t dim);
 size_t KvScaleBytes(DType dtype, int64_t batch, int64_t heads, int64_t capacity);
 KvView ViewOf(const KvCache& cache);
-// Writes tokens [0, count) of src to logical positions [position, position + count), converting
-// (f16, bf16: nearest even; kI8: as Input::kInt8 with the group = dim). A ring keeps the newest
-// `capacity` of them.
+// Batch elements that lie in any rows of the state, each with its own entries; null: element b lies
+// in row b, and all hold as many.
+struct StateRows {
+  const int64_t* rows = nullptr;     // of element b
+  const int64_t* lengths = nullptr;  // entries that it held before this call
+  int64_t RowOf(int64_t b) const { return rows != nullptr ? rows[b] : b; }
+};
+
+// Writes tokens [0, count) of src to logical positions [position, position + count) (or from each
+// row's own length on), converting (f16, bf16: nearest even; kI8: as Input::kInt8 with the group =
+// dim). A ring keeps the newest `capacity` of them.
 void KvStore(const Exec& exec, const KvCache& cache, const Heads& src, int64_t position,
-             int64_t count);
-// Reads logical positions [position, position + count) back as f32.
+             int64_t count, const StateRows& state = {});
+// Reads logical positions [position, position + count) back as f32; of rows with lengths, the last
+// `added` of which are new, zeros where one has none.
 void KvLoad(const Exec& exec, const KvCache& cache, int64_t position, int64_t count,
-            const Heads& dst);
+            const Heads& dst, const StateRows& state = {}, int64_t added = 0);
 
 // out[b,h,i,:] = softmax_j(cap(scale * q·k) + bias) · v over the allowed keys j of [0, keys), where
 // cap(s) = softcap * tanh(s / softcap), and query head h uses key head h / (heads / kv_heads).
@@ -228,6 +237,12 @@ struct AttentionArgs {
   const uint8_t* mask = nullptr;  // (b, j) at b*mask_batch + j; null: all
   int64_t mask_batch = 0;
   const float* sinks = nullptr;  // [heads] or null
+  // Keys and values in rows of their own lengths: element b has lengths[b] + queries keys, which
+  // stand for `keys` above; `keys` is at least the largest of them.
+  StateRows state;
+  int64_t KeysOf(int64_t b) const {
+    return state.lengths != nullptr ? state.lengths[b] + queries : keys;
+  }
 };
 // Depends on shapes only, and grows with queries and keys: the largest shape's is enough for all.
 size_t AttentionScratchBytes(const Exec& exec, const AttentionArgs& args);

@@ -15,14 +15,14 @@ Status CheckAppend(const Call& c) {
   SMELT_TRY(Want(slot.append() && x.slot < 0 && AsHeads(x, &heads) && x.dims[1] == slot.limits[1] &&
                      x.dims[3] == slot.limits[3] && x.dims[0] <= slot.limits[0],
                  "the entries do not fit the slot"));
-  if (slot.held && slot.dims[0] != x.dims[0]) {
+  const int64_t rows = slot.window ? slot.window->count : slot.held ? slot.dims[0] : x.dims[0];
+  if (rows != x.dims[0]) {
     return Error(Code::kInvalidArgument, "the batch is %lld, state `%s` holds %lld",
-                 static_cast<long long>(x.dims[0]), slot.name,
-                 static_cast<long long>(slot.dims[0]));
+                 static_cast<long long>(x.dims[0]), slot.name, static_cast<long long>(rows));
   }
-  if (x.dims[2] > slot.most - slot.length()) {
+  if (x.dims[2] > slot.most - slot.present()) {
     return Error(Code::kInvalidArgument, "%lld more tokens do not fit: %lld of %lld are used",
-                 static_cast<long long>(x.dims[2]), static_cast<long long>(slot.length()),
+                 static_cast<long long>(x.dims[2]), static_cast<long long>(slot.present()),
                  static_cast<long long>(slot.most));
   }
   return Status();
@@ -37,9 +37,10 @@ Status RunAppend(const Call& c) {
   AsHeads(x, &heads);
   KvCache cache = slot.cache;
   cache.batch = x.dims[0];
-  if (x.count) KvStore(*c.exec, cache, heads, slot.length(), x.dims[2]);
-  slot.next = slot.length() + x.dims[2];
-  if (!slot.held) std::copy_n(x.dims, 4, slot.dims), slot.dims[2] = 0;
+  const StateRows state = slot.window ? slot.window->at : StateRows();
+  if (x.count) KvStore(*c.exec, cache, heads, slot.length(), x.dims[2], state);
+  slot.next = slot.present() + x.dims[2];
+  if (!slot.held && !slot.window) std::copy_n(x.dims, 4, slot.dims), slot.dims[2] = 0;
   return Status();
 }
 
@@ -50,7 +51,9 @@ Status CheckWriteState(const Call& c) {
       Want(!slot.append() && x.slot < 0 && x.elem == slot.elem() && x.rank == slot.record->rank,
            "the value does not fit"));
   for (int axis = 0; axis < x.rank; ++axis) {
-    if (x.dims[axis] > slot.limits[axis]) {
+    const bool whole = slot.window && axis > 0;  // a row lies where its number says
+    if (x.dims[axis] > slot.limits[axis] || (whole && x.dims[axis] != slot.limits[axis]) ||
+        (slot.window && axis == 0 && x.dims[0] != slot.window->count)) {
       return Error(Code::kInvalidArgument, "state `%s` has room for %lld on axis %d, not for %lld",
                    slot.name, static_cast<long long>(slot.limits[axis]), axis,
                    static_cast<long long>(x.dims[axis]));
@@ -63,12 +66,14 @@ Status RunWriteState(const Call& c) {
   const View& x = *c.in[0];
   SlotState& slot = c.Slot(0);
   View target;
-  target.data = slot.data;
+  const bool rows = slot.window != nullptr;
+  target.data = slot.data + (rows ? slot.window->at.rows[0] * slot.row_bytes() : 0);
   target.elem = x.elem;
   target.rank = x.rank;
   int64_t stride = 1;
   for (int axis = x.rank - 1; axis >= 0; --axis) {
-    target.dims[axis] = slot.dims[axis] = x.dims[axis];
+    target.dims[axis] = x.dims[axis];
+    if (!rows) slot.dims[axis] = x.dims[axis];
     target.strides[axis] = stride;
     stride *= x.dims[axis];
   }
@@ -84,15 +89,18 @@ Status CheckLoadCache(const Call& c) {
   const View &x = *c.in[0], &y = *c.out[0];
   SMELT_TRY(Want(x.slot >= 0 && PlainF32(&y) && SameDims(x, y), "operands do not fit"));
   const SlotState& slot = c.slots[x.slot];
-  return Want(slot.append() && !slot.ring(), "only a full cache can be read whole");
+  const bool fits = !slot.window || y.dims[0] == slot.window->count;
+  return Want(slot.append() && !slot.ring() && fits, "only a full cache can be read whole");
 }
 
 Status RunLoadCache(const Call& c) {
   const View& y = *c.out[0];
-  KvCache cache = c.slots[c.in[0]->slot].cache;
+  const SlotState& slot = c.slots[c.in[0]->slot];
+  KvCache cache = slot.cache;
   cache.batch = y.dims[0];
   const Heads to{y.f32(), y.strides[0], y.strides[1], y.strides[2]};
-  if (y.count) KvLoad(*c.exec, cache, 0, y.dims[2], to);
+  const StateRows state = slot.window ? slot.window->at : StateRows();
+  if (y.count) KvLoad(*c.exec, cache, 0, y.dims[2], to, state, y.dims[2] - slot.present());
   return Status();
 }
 
@@ -127,6 +135,14 @@ Status MakeAttention(const Call& c, AttentionArgs* args) {
           y.dims[1] == args->heads && y.dims[2] == args->queries && y.dims[3] == args->value_dim &&
           args->dim > 0 && args->dim <= 512 && args->value_dim > 0 && args->value_dim <= 512,
       "sizes do not fit"));
+  if (c.window && c.window->count) {  // OpenRows has seen that keys are as many as entries
+    const bool cached = k.slot >= 0 && c.slots[k.slot].append();
+    SMELT_TRY(Want(cached == (v.slot >= 0 && c.slots[v.slot].append()) &&
+                       args->batch == c.window->count &&
+                       args->keys == c.window->longest + args->queries,
+                   "rows of several lengths do not fit"));
+    args->state = {cached ? c.window->at.rows : nullptr, c.window->at.lengths};
+  }
   args->scale = c.Float(0), args->softcap = c.Float(1);
   args->causal = c.Word(2) != 0;
   args->window = c.Word(3);
@@ -134,7 +150,8 @@ Status MakeAttention(const Call& c, AttentionArgs* args) {
     const bool good = mask->rank == 2 && mask->elem == Elem::kBool &&
                       (mask->dims[0] == 1 || mask->dims[0] == args->batch) &&
                       mask->dims[1] >= args->keys && (mask->dims[1] == 1 || mask->strides[1] == 1);
-    SMELT_TRY(Want(good, "the mask does not fit"));
+    SMELT_TRY(Want(good && (!args->state.lengths || mask->dims[1] == args->keys),
+                   "the mask does not fit"));
     args->mask = mask->data ? mask->data + (mask->dims[1] - args->keys) : nullptr;
     args->mask_batch = mask->dims[0] == 1 ? 0 : mask->strides[0];
   }

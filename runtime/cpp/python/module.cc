@@ -13,6 +13,7 @@
 #include "core/saved_state.h"
 #include "core/session.h"
 #include "limits.h"
+#include "python/batch.h"
 #include "python/chat.h"
 #include "python/model.h"
 #include "python/sampler.h"
@@ -126,16 +127,47 @@ struct Session {
     return {Take(smelt::Session::Open(model.model, options))};
   }
 
+  // A session whose state is rows of their own lengths, for one function.
+  static Session OpenRows(const Model& model, const std::string& name, int threads, int64_t context,
+                          const std::vector<std::pair<std::string, int64_t>>& limits) {
+    smelt::Options options = OptionsOf(threads, context, limits, 0);
+    options.rows = true;
+    Session found{Take(smelt::Session::Open(model.model, options))};
+    Raise(found.session->OpenRows(found.FindFunction(name)));
+    return found;
+  }
+
   static nb::dict Measure(const Model& model, int threads, int64_t context,
                           const std::vector<std::pair<std::string, int64_t>>& limits) {
     const smelt::Options options = OptionsOf(threads, context, limits, 0);
     return BytesOf(Take(smelt::Session::Measure(model.model, options)));
   }
 
+  using RowNumbers = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
   nb::dict Call(const std::string& name, const nb::dict& given) {
-    const smelt::Model& model = session->model();
-    const uint32_t index = model.FindFunction(name.c_str());
+    return RunWith(FindFunction(name), given,
+                   [&](uint32_t index, const smelt::InputArray* inputs, uint32_t count) {
+                     return session->Run(index, inputs, count);
+                   });
+  }
+
+  nb::dict CallRows(const std::string& name, const nb::dict& given, const RowNumbers& rows) {
+    return RunWith(
+        FindFunction(name), given, [&](uint32_t, const smelt::InputArray* inputs, uint32_t count) {
+          return session->RunRows(inputs, count, rows.data(), static_cast<int64_t>(rows.shape(0)));
+        });
+  }
+
+  uint32_t FindFunction(const std::string& name) const {
+    const uint32_t index = session->model().FindFunction(name.c_str());
     if (index == smelt::kNone) throw nb::key_error(name.c_str());
+    return index;
+  }
+
+  template <typename RunInputs>
+  nb::dict RunWith(uint32_t index, const nb::dict& given, const RunInputs& run) {
+    const smelt::Model& model = session->model();
     const smelt::FunctionRecord& record = model.functions[index];
     std::vector<AnyArray> held;
     std::vector<smelt::InputArray> inputs(record.inputs);
@@ -155,7 +187,7 @@ struct Session {
     smelt::Status status;
     {
       nb::gil_scoped_release release;
-      status = session->Run(index, inputs.data(), record.inputs);
+      status = run(index, inputs.data(), record.inputs);
     }
     Raise(status);
     nb::dict outputs;
@@ -188,7 +220,7 @@ struct Session {
     return found;
   }
 
-  void Reorder(const nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>& rows) {
+  void Reorder(const RowNumbers& rows) {
     Raise(session->Reorder(rows.data(), static_cast<int64_t>(rows.shape(0))));
   }
 
@@ -386,11 +418,30 @@ NB_MODULE(_edge, m) {
       .def_static("open", &Model::Open, "path"_a)
       .def("verify_checksums", &Model::VerifyChecksums, nb::call_guard<nb::gil_scoped_release>())
       .def("setting", &Model::Setting, "key"_a, "missing"_a);
+  BindBatch(m, [](const nb::object& model) -> const smelt::Model::Pointer& {
+    return nb::cast<Model&>(model).model;
+  });
   nb::class_<Session>(m, "Session")
       .def_static("open", &Session::Open, "model"_a, "threads"_a, "context"_a, "limits"_a,
                   "max_memory"_a = 0)
       .def_static("measure", &Session::Measure, "model"_a, "threads"_a, "context"_a, "limits"_a)
+      .def_static("open_rows", &Session::OpenRows, "model"_a, "function"_a, "threads"_a,
+                  "context"_a, "limits"_a)
       .def("call", &Session::Call, "function"_a, "inputs"_a)
+      .def_prop_ro("adjacent_rows", [](const Session& s) { return s.session->adjacent_rows(); })
+      .def("call_rows", &Session::CallRows, "function"_a, "inputs"_a, "rows"_a)
+      .def(
+          "shorten_row",
+          [](Session& s, int64_t row, int64_t length) {
+            Raise(s.session->ShortenRow(row, length));
+          },
+          "row"_a, "length"_a)
+      .def(
+          "copy_row",
+          [](Session& s, int64_t from, int64_t to, int64_t length) {
+            Raise(s.session->CopyRow(from, to, length));
+          },
+          "from_row"_a, "to_row"_a, "length"_a)
       .def("profile", &Session::Profile, "function"_a, "inputs"_a)
       .def("trace", &Session::Trace, "function"_a, "inputs"_a)
       .def(

@@ -3,12 +3,15 @@
 //   allocation_test MODEL.smelt TOKENS [CONTEXT]
 // The allocator is replaced by counting functions in front of glibc's; under AddressSanitizer,
 // which replaces it itself, by its hooks.
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
+#include "batch/batcher.h"
 #include "core/session.h"
 #include "generation/generator.h"
 
@@ -83,6 +86,8 @@ namespace {
     }                                         \
   } while (0)
 
+constexpr int64_t kRequests = 9;
+
 int Check(const char* path, int64_t tokens, int64_t context, int threads) {
   smelt::Result<smelt::Model::Pointer> model = smelt::Model::Open(path);
   REQUIRE(model.ok(), "%s", model.status().message());
@@ -147,6 +152,58 @@ int Check(const char* path, int64_t tokens, int64_t context, int threads) {
   return 0;
 }
 
+// What a batch's worker does while requests get rows, share beginnings and end.
+struct Watched {
+  std::atomic<bool> is_ready{false};
+  int64_t tokens = 0;
+  std::atomic<int64_t> ended{0};
+};
+
+void Watch(void* context, const smelt_batch_event* events, size_t events_count) {
+  Watched& watched = *static_cast<Watched*>(context);
+  while (!watched.is_ready) sched_yield();
+  counting = true;
+  for (size_t i = 0; i < events_count; ++i) {
+    watched.tokens += events[i].token.id >= 0;
+    if (events[i].token.finish != SMELT_UNFINISHED && ++watched.ended == kRequests)
+      counting = false;
+  }
+}
+
+int CheckBatch(const char* path, int64_t context, int threads) {
+  smelt::Result<smelt::Model::Pointer> model = smelt::Model::Open(path);
+  REQUIRE(model.ok(), "%s", model.status().message());
+  smelt::batch::Options options;
+  options.rows = 3;
+  options.chunk = 2;
+  options.context = context;
+  options.threads = threads;
+  Watched watched;
+  auto batch = smelt::batch::Batcher::Open(*model, options, Watch, &watched);
+  REQUIRE(batch.ok(), "%s", batch.status().message());
+  count = largest = 0;
+  const int64_t prompt[] = {1, 3, 2, 1, 2, 3, 1};
+  smelt_generation how = SMELT_GENERATION;
+  how.temperature = 0;
+  for (int64_t i = 0; i < kRequests; ++i) {
+    how.max_new_tokens = 3 + i;
+    int64_t request = 0;
+    const size_t length = 2 + static_cast<size_t>(i % 6);
+    const smelt::Status status = (*batch)->Submit(prompt, length, &how, nullptr, &request);
+    REQUIRE(status.ok(), "%s", status.message());
+  }
+  watched.is_ready = true;
+  const smelt::Status closed = (*batch)->Close(true);
+  counting = false;
+  REQUIRE(closed.ok() && watched.ended == kRequests, "%lld requests ended",
+          static_cast<long long>(watched.ended.load()));
+  REQUIRE(count.load() == 0, "%lld allocations by a batch, the largest of %lld bytes",
+          static_cast<long long>(count.load()), static_cast<long long>(largest.load()));
+  std::printf("%lld tokens of %lld requests in a batch, nothing allocated\n",
+              static_cast<long long>(watched.tokens), static_cast<long long>(kRequests));
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -163,6 +220,7 @@ int main(int argc, char** argv) {
   const int64_t tokens = std::atoll(argv[2]), context = argc > 3 ? std::atoll(argv[3]) : 0;
   for (int threads : {1, 3}) {
     if (const int failed = Check(argv[1], tokens, context, threads)) return failed;
+    if (const int failed = CheckBatch(argv[1], context, threads)) return failed;
   }
   return 0;
 }

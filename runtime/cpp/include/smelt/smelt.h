@@ -43,7 +43,8 @@ typedef enum smelt_code {
   SMELT_IO = 5,
   SMELT_STATE = 6,
   SMELT_OUT_OF_RANGE = 7,
-  SMELT_CANCELLED = 8
+  SMELT_CANCELLED = 8,
+  SMELT_BUSY = 9 /* a queue is full: try again later */
 } smelt_code;
 
 typedef enum smelt_type {
@@ -273,6 +274,58 @@ typedef struct smelt_metrics {
   smelt_finish finish;
 } smelt_metrics;
 SMELT_API smelt_code smelt_last_metrics(const smelt_session* session, smelt_metrics* out);
+
+/* ---- batches ---- */
+/* Many requests over one model: they share the calls of a session that has `rows` rows of state,
+ * come and go at any time and get what each would get alone (docs/batching.md). A thread of the
+ * batch's own computes. All functions but open and close may be called by any thread. */
+typedef struct smelt_batch smelt_batch;
+
+typedef struct smelt_batch_options {
+  uint32_t struct_bytes; /* sizeof(smelt_batch_options) */
+  int32_t threads;
+  int64_t context;    /* tokens of each row; 0: the file's own */
+  int64_t rows;       /* requests that run together */
+  int64_t waiting;    /* requests that may wait for a row */
+  int64_t chunk;      /* tokens of a prompt that go in between two tokens of the other rows */
+  int64_t max_memory; /* open refuses to need more, mapped weights included; 0: no limit */
+} smelt_batch_options;
+#define SMELT_BATCH_OPTIONS {sizeof(smelt_batch_options), 1, 0, 16, 256, 64, 0}
+
+/* A new token of a request, or its end without one: token.id is -1, and `error` says why unless it
+ * was cancelled. The last event of a request has token.finish set. */
+typedef struct smelt_batch_event {
+  int64_t request;
+  smelt_token token;
+  smelt_code error;
+  const char* message; /* of an error */
+} smelt_batch_event;
+
+/* Called by the batch's thread with all that a step brought; what they point to is valid during the
+ * call. It may submit and cancel. */
+typedef void (*smelt_on_events)(void* context, const smelt_batch_event* events, size_t count);
+
+typedef struct smelt_batch_stats {
+  int64_t rows, running, waiting;       /* now */
+  int64_t finished, cancelled, failed;  /* requests, since open */
+  int64_t tokens;                       /* new ones */
+  int64_t prompt_tokens, reused_tokens; /* reused: taken over from rows, not computed */
+  int64_t steps, step_rows;             /* calls of one token a row, and their rows */
+} smelt_batch_stats;
+
+SMELT_API smelt_code smelt_batch_open(const smelt_model* model, const smelt_batch_options* options,
+                                      smelt_on_events on_events, void* context, smelt_batch** out);
+/* Request numbers rise from 1. SMELT_BUSY when as many wait as may. A tokenizer in `how` stays open
+ * until the request has ended. */
+SMELT_API smelt_code smelt_batch_submit(smelt_batch* batch, const int64_t* tokens, size_t count,
+                                        const smelt_generation* how, int64_t* request);
+/* The request ends by an event with SMELT_STOPPED, unless it has ended already. */
+SMELT_API void smelt_batch_cancel(smelt_batch* batch, int64_t request);
+SMELT_API void smelt_batch_read_stats(const smelt_batch* batch, smelt_batch_stats* out);
+SMELT_API void smelt_batch_memory(const smelt_batch* batch, smelt_memory* out);
+/* `drain`: requests go on to their ends; else they are cancelled. Waits for the last event, then
+ * frees; SMELT_STATE, and nothing done, from within smelt_on_events. */
+SMELT_API smelt_code smelt_batch_close(smelt_batch* batch, int drain);
 
 /* ---- text ---- */
 /* The tokenizer inside a model file; SMELT_UNSUPPORTED when it holds none. Any number of threads

@@ -204,4 +204,40 @@ class Runner {
   std::unique_ptr<smelt_session, Close> session_;
 };
 
+// Requests that share one model; any thread may use it.
+class Batch {
+ public:
+  // on_events(const smelt_batch_event*, size_t) is called by the batch's thread, and outlives it.
+  template <typename OnEvents>
+  smelt_code Open(const ModelFile& file, const smelt_batch_options& options, OnEvents* on_events) {
+    smelt_batch* batch = nullptr;
+    const smelt_code code = smelt_batch_open(
+        file.get(), &options,
+        [](void* context, const smelt_batch_event* events, size_t count) {
+          (*static_cast<OnEvents*>(context))(events, count);
+        },
+        on_events, &batch);
+    if (code == SMELT_OK) batch_.reset(batch);
+    return code;
+  }
+  smelt_code Submit(const std::vector<int64_t>& tokens, const smelt_generation& how,
+                    int64_t* request) {
+    return smelt_batch_submit(batch_.get(), tokens.data(), tokens.size(), &how, request);
+  }
+  void Cancel(int64_t request) { smelt_batch_cancel(batch_.get(), request); }
+  smelt_batch_stats Stats() const {
+    smelt_batch_stats stats = {};
+    smelt_batch_read_stats(batch_.get(), &stats);
+    return stats;
+  }
+  // Lets requests end by themselves, or cancels them, and frees; the destructor cancels.
+  smelt_code Close(bool drain) { return smelt_batch_close(batch_.release(), drain); }
+
+ private:
+  struct End {
+    void operator()(smelt_batch* batch) const { smelt_batch_close(batch, 0); }
+  };
+  std::unique_ptr<smelt_batch, End> batch_;
+};
+
 }  // namespace smelt

@@ -68,7 +68,7 @@ bool RowBounds(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64
   bool cut = false;
   for (int64_t row = 0; row < s.size.lanes; ++row) {
     const KeyRange r =
-        row < g.rows ? KeysOf(g.a, t.query_first + row / g.group) : KeyRange{key, key + count};
+        row < g.rows ? KeysOf(g.a, t.b, t.query_first + row / g.group) : KeyRange{key, key + count};
     const int64_t first = r.first - key, last = r.last - key;
     s.first[row] = static_cast<float>(first < 0 ? 0 : first > count ? count : first);
     s.last[row] = static_cast<float>(last < 0 ? 0 : last > count ? count : last);

@@ -38,7 +38,7 @@ static inline bool InPlace(const KvView& view, const AttentionBlock& t, int64_t 
   if (view.dtype != DType::kF32 || dim % 16 != 0) return false;
   const int64_t slot = SlotOf(view, first);
   if (view.ring > 0 && slot + count > view.ring) return false;
-  *p = static_cast<const float*>(view.data) + t.b * view.batch + t.kv_head * view.head +
+  *p = static_cast<const float*>(view.data) + t.row * view.batch + t.kv_head * view.head +
        slot * view.token;
   return true;
 }
@@ -46,7 +46,7 @@ static inline bool InPlace(const KvView& view, const AttentionBlock& t, int64_t 
 static inline void Convert(const KvView& view, const AttentionBlock& t, int64_t first,
                            int64_t count, int64_t dim, int64_t stride, float* rows) {
   for (int64_t j = 0; j < count; ++j)
-    KvLoadRow(view, t.b, t.kv_head, first + j, dim, rows + j * stride, true);
+    KvLoadRow(view, t.row, t.kv_head, first + j, dim, rows + j * stride, true);
 }
 
 // out = acc / sum after the row's sink, if any; nothing allowed gives zeros.

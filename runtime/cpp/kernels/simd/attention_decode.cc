@@ -166,8 +166,8 @@ void ForRuns(const KvView& view, const AttentionBlock& t, int64_t dim, float* bu
     int64_t count = t.key_last - key;
     if (view.ring > 0 && slot + count > view.ring) count = view.ring - slot;
     if (dim % 16 == 0) {
-      const int64_t at = t.b * view.batch + t.kv_head * view.head + slot * view.token;
-      const float* scales = view.dtype == DType::kI8 ? view.scales + t.b * view.scale_batch +
+      const int64_t at = t.row * view.batch + t.kv_head * view.head + slot * view.token;
+      const float* scales = view.dtype == DType::kI8 ? view.scales + t.row * view.scale_batch +
                                                            t.kv_head * view.scale_head + slot
                                                      : nullptr;
       body(view.dtype,
@@ -193,7 +193,7 @@ void SoftmaxRow(const Geometry& g, const AttentionBlock& t, int64_t row, int64_t
     for (int64_t j = 0; j < lanes; j += 16) Store(s + j, SoftCap(Load(s + j), g.a.softcap));
     for (int64_t j = count; j < lanes; ++j) s[j] = -INFINITY;
   }
-  const KeyRange r = KeysOf(g.a, t.query_first + row / g.group);
+  const KeyRange r = KeysOf(g.a, t.b, t.query_first + row / g.group);
   const float* bias = g.a.bias != nullptr ? BiasRow(g, t, row) + t.key_first : nullptr;
   for (int64_t j = 0; bias != nullptr && j < count; ++j) s[j] += bias[j];
   for (int64_t j = 0; j < r.first - t.key_first && j < count; ++j) s[j] = -INFINITY;
