@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smelt import console
-from smelt.errors import UnsupportedError
+from smelt.errors import SmeltError, UnsupportedError
 
 if TYPE_CHECKING:
     from smelt.runtime.serve.service import Service
@@ -26,26 +26,43 @@ def serve(artifact: Path, *, name: str | None, opening: dict[str, Any], **told: 
 
     settings = ServeSettings(name=name or artifact.resolve().stem, **told)
     service = open_service(artifact, settings, opening)
-
-    def listening(url: str) -> None:
-        console.say(f"{settings.name} ({service.told}) on {url}/v1")
-
     try:
-        lifecycle.run(service, on_listening=listening)
+        lifecycle.run(
+            service,
+            on_listening=lambda url: console.say(f"{settings.name} ({service.told}) on {url}/v1"),
+        )
     finally:
         service.close()
 
 
 def open_service(artifact: Path, settings: ServeSettings, opening: dict[str, Any]) -> Service:
     """The service of an artifact's task; UnsupportedError for tasks without endpoints."""
-    from smelt.opening import open, read
-    from smelt.runtime.serve.embeddings import embedding_service
+    from smelt.opening import read
+    from smelt.runtime.text import Text
 
-    manifest, _ = read(artifact)
-    if manifest.task != "feature_extraction":
-        raise UnsupportedError(
-            f"the artifact's task is {manifest.task}, endpoints are there for feature_extraction",
-            place=str(artifact),
+    manifest, files = read(artifact)
+    if not files:
+        raise SmeltError(
+            "the artifact has no tokenizer, a server takes and gives text", place=str(artifact)
         )
-    session = open(artifact, **opening)
-    return embedding_service(session.engine, session.text, settings)
+    if manifest.task == "causal_lm":
+        if manifest.target != "edge":
+            raise UnsupportedError(
+                f"the artifact is for {manifest.target}, requests are batched on edge alone",
+                place=str(artifact),
+                hint="smelt compile … --target edge",
+            )
+        from smelt.runtime.serve.generating import open_generation
+
+        return open_generation(artifact, manifest, Text.load(files), settings, opening)
+    if manifest.task == "feature_extraction":
+        import smelt
+        from smelt.runtime.serve.embeddings import embedding_service
+
+        session = smelt.open(artifact, **opening)
+        return embedding_service(session.engine, session.text, settings)
+    raise UnsupportedError(
+        f"the artifact's task is {manifest.task}, endpoints are there for causal_lm and "
+        "feature_extraction",
+        place=str(artifact),
+    )

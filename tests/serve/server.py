@@ -6,9 +6,10 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,3 +92,12 @@ def _url(process: subprocess.Popen[str]) -> str:
 def client_of(server: Server, key: str = "none") -> openai.OpenAI:
     """The real client, without its retries: an error must be seen."""
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=120)
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    """Wait for something that must come; the bound only keeps a failing test from hanging."""
+    for _ in range(600):
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came")
