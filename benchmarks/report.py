@@ -150,7 +150,7 @@ def at_most(value: float, goal: float) -> str:
     """Whether a value is as small as it should be, or how many times as large it is."""
     if not value or not goal:
         return _NONE
-    return "met" if value <= goal else f"{value / goal:.1f} times that"
+    return "met" if value <= goal else f"{value / goal:.2f} times that"
 
 
 def _missing(found: Chapter) -> list[str]:

@@ -76,12 +76,12 @@ def test_goals_of_the_first_token_and_of_memory_are_of_the_best_and_the_most() -
     ours[1].peak_bytes, ours[2].peak_bytes = 90_000_000, 150_000_000
     llamas[1].peak_bytes, llamas[2].peak_bytes = 100_000_000, 100_000_000
     text = chapter(Chapter("a model", [DECODE], {n: [ours[n], llamas[n]] for n in (1, 2)}))
-    row = "| smelt int4 | – | 150 | – | 50 (40..60) | 23 (20..26) | met | 1.5 times that |"
+    row = "| smelt int4 | – | 150 | – | 50 (40..60) | 23 (20..26) | met | 1.50 times that |"
     assert row in text
     assert "| llama.cpp Q4_0 | – | 100 | – | – | – | – | – |" in text
     assert (at_most(2.0, 2.0), at_most(5.0, 2.0), at_most(5.0, 0.0)) == (
         "met",
-        "2.5 times that",
+        "2.50 times that",
         "–",
     )
     assert (goal_of(0.9, 0.9), goal_of(0.45, 0.9)) == ("met", "50% short")
