@@ -179,8 +179,8 @@ ZAMBA2 = table(
         "blocks": {
             "tasks": LM,
             "num_mem_blocks": 2,
-            "layers_block_type": ["hybrid", "hybrid", "hybrid"],
-            "use_shared_attention_adapter": True,
+            "num_hidden_layers": 2,
+            "layers_block_type": ["hybrid", "hybrid"],
         },
         "biased": {
             "tasks": LM,
