@@ -40,6 +40,10 @@ struct Log {
     }
     log.changed.notify_all();
   }
+  int64_t Ended() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return ended;
+  }
   void Wait(int64_t count) {
     std::unique_lock<std::mutex> lock(mutex);
     changed.wait(lock, [&] { return ended >= count; });
@@ -110,7 +114,7 @@ void RandomArrivals(const Model::Pointer& model, int64_t vocabulary, uint32_t se
       asked.at(victim).cancelled = true;
       (*batch)->Cancel(victim);
     }
-    if (below(3) == 0) log.Wait(below(static_cast<uint32_t>(log.ended + 1)));
+    if (below(3) == 0) log.Wait(below(static_cast<uint32_t>(log.Ended() + 1)));
   }
   EXPECT_OK((*batch)->Close(true));
   EXPECT(log.ended == static_cast<int64_t>(asked.size()) && log.again == 0);
