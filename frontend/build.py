@@ -18,7 +18,7 @@ from smelt.frontend.spec.library import keys_named, load, resolve
 from smelt.frontend.spec.syntax import Module
 from smelt.frontend.tasks import TASKS, Contract, Task, supported
 from smelt.ir.program import Bound, Function, Program
-from smelt.ir.tensor import Tensor
+from smelt.ir.tensor import Tensor, new_program
 from smelt.ir.types import DType
 
 #: Bounds of symbols when nothing narrows them.
@@ -60,10 +60,11 @@ def build(
     evaluator = Evaluator(resolve(module), view, scope)
     scope.rename = evaluator.value("rename", ())
     chosen = choose_task(evaluator, config, task, module)
-    functions = {c.function: _function(evaluator, c) for c in chosen.functions}
-    if hidden is not None:
-        blocks = recorded(scope.blocks, scope.last_block)
-        functions = add_hidden(functions, blocks, hidden, config)
+    with new_program():
+        functions = {c.function: _function(evaluator, c) for c in chosen.functions}
+        if hidden is not None:
+            blocks = recorded(scope.blocks, scope.last_block)
+            functions = add_hidden(functions, blocks, hidden, config)
     entries = [c.entry for t in TASKS.values() for c in t.functions]
     considered = keys_named(evaluator.definitions, entries)
     required = evaluator.value("requires", ())

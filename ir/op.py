@@ -19,7 +19,7 @@ from typing import Any, overload
 
 from smelt.errors import SmeltError
 from smelt.ir.dims import Size
-from smelt.ir.tensor import Tensor, make, source
+from smelt.ir.tensor import Tensor, beside, make
 from smelt.ir.types import DType, TupleType, Type
 
 Body = Callable[..., Any]
@@ -101,7 +101,7 @@ class Op:
 
     def expand(self, node: Tensor) -> Any:
         """The meaning of a composite node in other ops: a tensor, or a tuple of tensors."""
-        with source(node.source):
+        with beside(node):
             return self.body(*node.operands, **dict(node.attrs))
 
     def _operand(self, value: Any, like: Tensor | None) -> Tensor | None:

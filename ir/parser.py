@@ -14,7 +14,7 @@ from smelt.errors import SmeltError
 from smelt.ir.dims import parse_size
 from smelt.ir.ops import OPS
 from smelt.ir.program import Bound, Function, Program, Slot
-from smelt.ir.tensor import Tensor, source
+from smelt.ir.tensor import Tensor, new_program, source
 from smelt.ir.types import DType, parse_type
 
 _SYMBOL = re.compile(r"symbol (\w+) (\d+)\.\.(\d+)")
@@ -27,6 +27,12 @@ _ROOT = re.compile(r'(return|write|yield) ?(?:"([^"]*)"|(\w*)) = %(\d+)')
 
 
 def parse_program(text: str) -> Program:
+    """The program whose text this is; SmeltError with the line of the first fault."""
+    with new_program():
+        return _program(text)
+
+
+def _program(text: str) -> Program:
     """The program whose text this is; SmeltError with the line of the first fault."""
     lines = text.splitlines()
     head = lines[0].split() if lines else []

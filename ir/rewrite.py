@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smelt.ir.program import Program, toposort
-from smelt.ir.tensor import Tensor, make, source
+from smelt.ir.tensor import Tensor, beside, make
 from smelt.ir.types import TupleType
 
 #: Gets a node whose operands are already rewritten; gives its replacement, or None to keep it.
@@ -24,7 +24,7 @@ def rewrite(roots: tuple[Tensor, ...], rule: Rule) -> tuple[Tensor, ...]:
             continue
         operands = tuple(None if t is None else _single(new[id(t)]) for t in node.operands)
         rebuilt = rebuild(node, operands)
-        with source(node.source):
+        with beside(node):
             replacement = rule(rebuilt)
         new[id(node)] = rebuilt if replacement is None else replacement
     return tuple(_single(new[id(root)]) for root in roots)
@@ -34,7 +34,7 @@ def rebuild(node: Tensor, operands: tuple[Tensor | None, ...]) -> Tensor:
     """The same op and attributes on other operands; the type follows theirs."""
     if all(a is b for a, b in zip(node.operands, operands, strict=True)):
         return node
-    with source(node.source):
+    with beside(node):
         same_types = all(
             (a.result if a else None) == (b.result if b else None)
             for a, b in zip(node.operands, operands, strict=True)

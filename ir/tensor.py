@@ -1,10 +1,11 @@
-"""Tensor nodes: immutable and interned, so equal means identical and common subexpressions are
-free.
+"""Tensor nodes: immutable and interned, so within a program equal means identical and common
+subexpressions are free.
 """
 
 from __future__ import annotations
 
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -22,16 +23,18 @@ class Tensor:
     """One result of an op: its operands, attributes, type, and the place in the model it came from.
 
     ``source`` is for people (profiles, errors); it is not part of a node's identity, so of two
-    equal nodes the first one's source stays.
+    equal nodes of a program the first one's source stays. ``program`` numbers the program that the
+    node belongs to, 0 outside of `new_program`: programs share no nodes.
     """
 
-    __slots__ = ("op", "operands", "attrs", "result", "source", "__weakref__")
+    __slots__ = ("op", "operands", "attrs", "result", "source", "program", "__weakref__")
 
     op: Op
     operands: tuple[Tensor | None, ...]
     attrs: tuple[tuple[str, Any], ...]
     result: Type | TupleType
     source: str
+    program: int
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"tensors are immutable; build a new one instead of setting {name}")
@@ -107,6 +110,7 @@ def _arithmetic(name: str, *operands: Tensor | float) -> Tensor:
 
 
 _interned: WeakValueDictionary[tuple[Any, ...], Tensor] = WeakValueDictionary()
+_programs = count(1)
 _place = threading.local()
 
 
@@ -116,10 +120,13 @@ def make(
     attrs: tuple[tuple[str, Any], ...],
     result: Type | TupleType,
 ) -> Tensor:
-    """The one node with this op, these operands, attributes and type."""
+    """The one node of the operands' program, or else of the one being made, with this op, these
+    operands, attributes and type.
+    """
     # 1, 1.0 and True are equal in Python but differ as attributes.
     kinds = tuple(_kind(value) for _, value in attrs)
-    key = (op.name, tuple(map(id, operands)), attrs, kinds, result)
+    program = next((t.program for t in operands if t is not None), _current_program())
+    key = (program, op.name, tuple(map(id, operands)), attrs, kinds, result)
     found = _interned.get(key)
     if found is not None:
         return found
@@ -130,6 +137,7 @@ def make(
         ("attrs", attrs),
         ("result", result),
         ("source", current_source()),
+        ("program", program),
     ):
         object.__setattr__(node, name, value)
     _interned[key] = node
@@ -145,17 +153,37 @@ def current_source() -> str:
     return getattr(_place, "path", "")
 
 
-class source:
-    """Label the nodes made inside with a path such as ``layers.3.self_attn``."""
+def _current_program() -> int:
+    return getattr(_place, "program", 0)
 
-    __slots__ = ("_before", "_path")  # a class, not a generator: a walk enters it for each node
 
-    def __init__(self, path: str) -> None:
+class _Place:
+    """Until it ends, where new nodes belong."""
+
+    __slots__ = ("_before", "_path", "_program")  # no generator: a walk enters it for each node
+
+    def __init__(self, path: str, program: int) -> None:
         self._path = path
+        self._program = program
 
     def __enter__(self) -> None:
-        self._before = current_source()
-        _place.path = self._path
+        self._before = current_source(), _current_program()
+        _place.path, _place.program = self._path, self._program
 
     def __exit__(self, *_: object) -> None:
-        _place.path = self._before
+        _place.path, _place.program = self._before
+
+
+def source(path: str) -> _Place:
+    """Label the nodes made inside with a path such as ``layers.3.self_attn``."""
+    return _Place(path, _current_program())
+
+
+def beside(node: Tensor, path: str | None = None) -> _Place:
+    """Make the nodes inside part of a node's program, with its source or another path."""
+    return _Place(node.source if path is None else path, node.program)
+
+
+def new_program() -> _Place:
+    """Make the nodes inside a program of their own."""
+    return _Place("", next(_programs))

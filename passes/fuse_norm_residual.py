@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smelt.ir.op import OPS
 from smelt.ir.program import Program
-from smelt.ir.tensor import Tensor, source
+from smelt.ir.tensor import Tensor, beside
 from smelt.passes.match import substitute
 from smelt.passes.receipt import fired, pattern, why
 
@@ -29,7 +29,7 @@ class FuseNormResidual:
                 if fused is not None and fused in self.keep and self._matches(node, new):
                     total, *rest = node.operands
                     assert total is not None
-                    with source(node.source):
+                    with beside(node):
                         both = OPS[fused](*total.inputs, *rest, **dict(node.attrs))
                     new[total], new[node] = both
                     fired(node)

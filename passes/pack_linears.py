@@ -13,7 +13,7 @@ from smelt.ir import ops
 from smelt.ir.composites.activations import ACTIVATIONS
 from smelt.ir.dims import exact_divide
 from smelt.ir.program import Program, toposort
-from smelt.ir.tensor import Tensor, source
+from smelt.ir.tensor import Tensor, beside
 from smelt.passes.fixed import fixed_nodes
 from smelt.passes.match import one, roots_of, substitute, users
 from smelt.passes.options import Quant, Scheme
@@ -37,7 +37,7 @@ class FuseGated:
         packer = _Packer(program, self.quant)
         with pattern("fuse_gated"):
             for node in program.nodes():
-                with source(node.source):
+                with beside(node):
                     replacement = self._match(node, packer) if node.op.name == "mul" else None
                 if replacement is not None:
                     fired(node)
@@ -109,7 +109,7 @@ def _slices(packed: Tensor, group: tuple[Tensor, ...]) -> dict[Tensor, Tensor]:
     for node in group:
         width = node.shape[-1]
         assert isinstance(width, int)
-        with source(node.source):
+        with beside(node):
             new[node] = one(ops.slice(packed, axis=-1, start=start, stop=start + width))
         start += width
     return new
@@ -157,7 +157,7 @@ class _Packer:
         """One linear whose output channels are those of the group, in order."""
         first = group[0]
         rows = _ROWS[first.op.name]
-        with source(first.source.rpartition(".")[0] or first.source):
+        with beside(first, first.source.rpartition(".")[0] or first.source):
             weight = ops.concat(*map(_weight, group), axis=rows)
             bias = None
             if any(_bias(node) is not None for node in group):

@@ -10,7 +10,7 @@ from pathlib import Path
 from smelt.errors import SmeltError
 from smelt.ir.printer import print_program
 from smelt.ir.program import Program
-from smelt.ir.tensor import Tensor
+from smelt.ir.tensor import Tensor, beside
 from smelt.ir.verify import verify
 from smelt.passes.expand import Expand
 from smelt.passes.fold import fold
@@ -144,7 +144,7 @@ def apply(
     """One step, verified, with its receipt; ``typed``: nodes that need no second look."""
     before = count_nodes(program)
     start = time.perf_counter()
-    with recording() as record:
+    with recording() as record, beside(program.nodes()[0]):
         program = step(program)
     seconds = time.perf_counter() - start
     verify(program, after=name, typed=typed)

@@ -13,7 +13,7 @@ from smelt.errors import SmeltError
 from smelt.ir import ops
 from smelt.ir.program import Program, toposort
 from smelt.ir.rewrite import rewrite_program
-from smelt.ir.tensor import Tensor, source
+from smelt.ir.tensor import Tensor, beside
 from smelt.ir.types import DType
 from smelt.passes.fixed import fixed_nodes
 from smelt.passes.match import Result, one
@@ -72,7 +72,7 @@ class Quantize:
 
     def _rounded(self, node: Tensor, weight: Tensor) -> Tensor:
         """The node with its weight as bf16."""
-        with source(weight.source):
+        with beside(weight):
             stored = one(ops.cast(weight, dtype=DType.BF16))
         if node.op.name == "gather":
             return _as(one(ops.bf16_gather(stored, node.operands[1])), node.dtype)
@@ -92,7 +92,7 @@ def quantized(weight: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, Tensor, i
     width = weight.shape[-1]
     assert isinstance(width, int)
     group, extra = choose_group(width, scheme.group)
-    with source(weight.source):
+    with beside(weight):
         padded = ops.pad(weight, axis=-1, before=0, after=extra) if extra else weight
         codes, scales, zeros = ops.quantize_weight(
             padded, bits=scheme.bits, group=group, symmetric=scheme.symmetric

@@ -21,18 +21,17 @@ CONTEXT, ROWS, STEPS = 40, 4, 4
 #: Tokens of the prompts that the rows start with.
 LENGTHS = (3, 9, 1, 6)
 
-#: The types whose arithmetic looks at the length that rows share, and what it says. An `arange` is
-#: shared by all programs of a process and names the layer that made it first.
+#: The types whose arithmetic looks at the length that rows share, and what it says.
 DECODERS = ("bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "marian", "mbart", "mvp")
 REFUSED = {
-    **dict.fromkeys(DECODERS, r"\(arange\) computes with the length of the longest row"),
-    "pegasus": r"\(arange\) computes with",
-    "plbart": r"\(arange\) computes with",
-    "prophetnet": r"\(arange\) computes with",
-    "mpt": r"\(arange\) computes with",
-    "roformer": r"\(arange\) computes with",
-    "nemotron_h": r"\(arange\) computes with",
-    "zamba2": r"\(arange\) computes with",
+    **dict.fromkeys(DECODERS, r"decoder \(arange\) computes with the length of the longest row"),
+    "pegasus": r"decoder \(arange\) computes with",
+    "plbart": r"decoder \(arange\) computes with",
+    "prophetnet": r"decoder \(arange\) computes with",
+    "mpt": r"attn \(arange\) computes with",
+    "roformer": r"roformer \(arange\) computes with",
+    "nemotron_h": r"mixer \(arange\) computes with",
+    "zamba2": r"mamba \(arange\) computes with",
     "diffllama": r"self_attn \(copy\) reads from where the longest row ends",
     "llama4_text": r"self_attn \(equal\) reads from where the longest row ends",
 }

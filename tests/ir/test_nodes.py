@@ -13,7 +13,7 @@ from smelt.ir.dims import symbol
 from smelt.ir.op import OPS
 from smelt.ir.program import toposort
 from smelt.ir.rewrite import rewrite
-from smelt.ir.tensor import Tensor, source
+from smelt.ir.tensor import Tensor, beside, new_program, source
 from smelt.ir.types import DType, TupleType, Type, parse_type
 
 B, S = symbol("batch"), symbol("seq")
@@ -45,6 +45,23 @@ def test_the_first_source_stays() -> None:
     with source("b"):
         assert X * 123.5 is first
     assert first.source == "a"
+
+
+def test_programs_share_no_nodes() -> None:
+    def made(place: str) -> Tensor:
+        with new_program(), source(place):
+            return ops.neg(ops.arange(7))  # type: ignore[no-any-return]
+
+    first, second = made("a"), made("b")
+    assert first is not second
+    assert (first.source, first.operands[0].source) == ("a", "a")  # type: ignore[union-attr]
+    assert (second.source, second.operands[0].source) == ("b", "b")  # type: ignore[union-attr]
+    with beside(first):
+        again = ops.neg(ops.arange(7))
+        assert again is first
+        assert (again * 3).source == "a"
+    (rewritten,) = rewrite((second,), lambda n: n + 1 if n.op.name == "arange" else None)
+    assert {t.program for t in toposort([rewritten])} == {second.program}
 
 
 def test_nodes_die_with_their_users() -> None:
