@@ -22,11 +22,8 @@ from numpy.typing import NDArray
 
 from smelt.runtime.continuations import NEVER, Beam, Continuations, Result, ends
 from smelt.runtime.diverse import DiverseSearch
-from smelt.runtime.engine import Engine
-from smelt.runtime.feed import Feed
 from smelt.runtime.forced import ForcedSearch
-from smelt.runtime.generate import Completion, Finish, Piece, Progress, prefill
-from smelt.runtime.metrics import Metrics, Stopwatch
+from smelt.runtime.generate import Completion, Piece, Run
 from smelt.runtime.processors import F32, Row
 from smelt.runtime.scores import TokenScore, largest
 from smelt.runtime.settings import Options
@@ -108,27 +105,17 @@ def _search(row: Row, options: Options, text: Text | None) -> Search:
     return kind(row, options, text)
 
 
-def search_rows(
-    engine: Engine,
-    feed: Feed,
-    rows: Sequence[Row],
-    options: Options,
-    *,
-    text: Text | None,
-    done: Sequence[Completion],
-    metrics: Metrics,
-    watch: Stopwatch,
-    limit: Finish = "length",
-) -> Iterator[Piece]:
-    """Search one batch to its end, then give the pieces of each result, the best first.
+def search_rows(run: Run) -> Iterator[Piece]:
+    """Search a batch to its end, then give the pieces of each result, the best first.
 
-    ``feed`` has ``num_beams`` rows for each of ``rows``, ``done`` as many as come back.
+    ``run.feed`` has ``num_beams`` rows for each of ``run.rows``, ``run.done`` as many as come back.
     """
-    searches = [_search(row, options, text) for row in rows]
+    options, metrics, watch = run.options, run.metrics, run.watch
+    searches = [_search(row, options, run.text) for row in run.rows]
     count = options.num_beams
-    logits = prefill(feed, options, text, metrics, watch)
+    logits = run.prefill()
     while True:
-        late = options.max_time is not None and watch.seconds > options.max_time
+        late = run.is_late
         parents = np.arange(len(searches) * count)
         for at, search in enumerate(searches):
             if not search.ended:
@@ -137,38 +124,29 @@ def search_rows(
         metrics.sampling_seconds += watch.lap()
         if all(search.ended for search in searches):
             break
-        feed.reorder(parents)
-        logits = feed.step([beam.row.tokens[-1] for s in searches for beam in s.beams])
-        metrics.decode_seconds += watch.lap()
-        metrics.decode_calls += 1
+        run.feed.reorder(parents)
+        logits = run.feed.step([beam.row.tokens[-1] for s in searches for beam in s.beams])
+        run.decoded()
     metrics.first_token_seconds = metrics.first_token_seconds or watch.seconds
-    metrics.bytes = engine.bytes()
     returned = options.num_return_sequences
     for at, search in enumerate(searches):
-        own_done = done[at * returned : (at + 1) * returned]
-        for place, (result, target) in enumerate(zip(search.results, own_done, strict=False)):
-            index = rows[at].index * returned + place
-            yield from _pieces(result, index, rows[at], target, text, options, limit, metrics)
-    metrics.total_seconds = watch.seconds
+        own_done = run.done[at * returned : (at + 1) * returned]
+        for place, (result, done) in enumerate(zip(search.results, own_done, strict=False)):
+            yield from _pieces(run, result, run.rows[at], place, done)
+    run.end()
 
 
-def _pieces(
-    result: Result,
-    index: int,
-    prompt: Row,
-    done: Completion,
-    text: Text | None,
-    options: Options,
-    limit: Finish,
-    metrics: Metrics,
-) -> Iterator[Piece]:
+def _pieces(run: Run, result: Result, prompt: Row, place: int, done: Completion) -> Iterator[Piece]:
+    """A result of a prompt, at this place among those that come back."""
     if result.beam is None:
         return
     tokens = result.beam.row.tokens[len(prompt.tokens) :]
     done.score = float(result.score)
-    metrics.new_tokens += len(tokens)
-    metrics.first_tokens += 1
-    progress = Progress(Row(index, list(prompt.tokens)), done, text, options.stop)
+    run.metrics.new_tokens += len(tokens)
+    run.metrics.first_tokens += 1
+    index = prompt.index * run.options.num_return_sequences + place
+    progress = run.progress(Row(index, list(prompt.tokens)), done)
     scores: Sequence[TokenScore | None] = result.beam.scores or [None] * len(tokens)
     for at, (token, scored) in enumerate(zip(tokens, scores, strict=True)):
-        yield progress.take(token, options, limit, late=at == len(tokens) - 1, score=scored)
+        late = at == len(tokens) - 1
+        yield progress.take(token, run.options, run.limit, late=late, score=scored)

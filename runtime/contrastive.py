@@ -8,20 +8,16 @@ Generation", 2022. The rest of its batch changes nothing for a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from smelt.errors import SmeltError
-from smelt.runtime.engine import Engine
-from smelt.runtime.feed import Feed
-from smelt.runtime.generate import Completion, Finish, Piece, Progress, prefill
-from smelt.runtime.metrics import Metrics, Stopwatch
-from smelt.runtime.processors import F32, Row, mark, process
+from smelt.runtime.generate import Piece, Progress, Run
+from smelt.runtime.processors import F32, mark, process
 from smelt.runtime.sampling import check
-from smelt.runtime.scores import largest, log_softmax, score
+from smelt.runtime.scores import largest, log_softmax
 from smelt.runtime.settings import Options
-from smelt.runtime.text import Text
 
 
 class _Contrast:
@@ -57,64 +53,42 @@ class _Contrast:
         return at
 
 
-def contrast_rows(
-    engine: Engine,
-    feed: Feed,
-    rows: Sequence[Row],
-    options: Options,
-    *,
-    text: Text | None,
-    done: Sequence[Completion],
-    metrics: Metrics,
-    watch: Stopwatch,
-    limit: Finish = "length",
-) -> Iterator[Piece]:
-    """Generate one batch to its end; ``feed`` has ``top_k`` rows for each of ``rows``."""
+def contrast_rows(run: Run) -> Iterator[Piece]:
+    """Generate a batch to its end; ``run.feed`` has ``top_k`` rows for each of ``run.rows``."""
+    options, feed = run.options, run.feed
     count = options.top_k
     kept = feed.keep()
-    logits = prefill(feed, options, text, metrics, watch)[::count]
+    logits = run.prefill()[::count]
     if logits.shape[1] < count:
         raise SmeltError(f"`top_k` is {count}, the vocabulary has {logits.shape[1]}")
     states = np.concatenate(kept["hidden"], axis=1)[::count].astype(np.float32)
     all_rows = []
-    for at, (row, completion) in enumerate(zip(rows, done, strict=True)):
-        progress = Progress(row, completion, text, options.stop)
+    for at, (row, done) in enumerate(zip(run.rows, run.done, strict=True)):
         own = states[at, states.shape[1] - len(row.tokens) :]
-        all_rows.append(_Contrast(progress, logits[at], own))
+        all_rows.append(_Contrast(run.progress(row, done), logits[at], own))
+    first = len(all_rows)
     while True:
         tokens = [token for row in all_rows for token in row.candidates(options)]
-        metrics.sampling_seconds += watch.lap()
+        run.metrics.sampling_seconds += run.watch.lap()
         after = feed.step(tokens)
         found = kept["hidden"][-1][:, -1].astype(np.float32)
-        metrics.decode_seconds += watch.lap()
-        metrics.decode_calls += 1
-        late = options.max_time is not None and watch.seconds > options.max_time
+        run.decoded()
+        late = run.is_late
         pieces, parents = [], []
         for at, state in enumerate(all_rows):
             start, chosen = at * count, 0
             if state.progress.done.finish is None:
                 chosen = state.choose(found[start : start + count], options)
                 token = state.tokens[chosen]
-                scored = None
-                if options.logprobs is not None:
-                    scored = score(state.logits, token, options.logprobs)
-                taken = state.progress.take(token, options, limit, late=late, score=scored)
-                pieces.append(taken)
+                pieces.append(run.take(state.progress, token, state.logits, late=late))
                 state.logits = after[start + chosen]
             parents += [start + chosen] * count
-        metrics.sampling_seconds += watch.lap()
-        metrics.new_tokens += len(pieces)
-        metrics.total_seconds = watch.seconds
-        if not metrics.first_tokens:
-            metrics.first_tokens += len(pieces)
-            metrics.first_token_seconds = metrics.first_token_seconds or watch.seconds
-        yield from pieces
+        yield from run.chosen(pieces, first)
+        first = 0
         if all(state.progress.done.finish is not None for state in all_rows):
             break
-        watch.lap()  # time that the caller spent between pieces is not ours
         feed.reorder(np.array(parents))
-    metrics.bytes = engine.bytes()
-    metrics.total_seconds = watch.seconds
+    run.end()
 
 
 def _directions(states: F32) -> F32:

@@ -99,66 +99,98 @@ class Progress:
         return text + self._stop.flush()
 
 
-def prefill(
-    feed: Feed, options: Options, text: Text | None, metrics: Metrics, watch: Stopwatch
-) -> F32:
-    """The logits after the prompts, f32 [rows, vocab], timed; SmeltError for options that need
-    what is not there.
+@dataclass(frozen=True)
+class Run:
+    """A batch while it is generated: its prompts, and what is filled as it goes.
+
+    limit: why a row ends that has all the tokens it may have.
     """
-    if text is None and options.stop:
-        raise SmeltError("stop strings need a tokenizer, the artifact has none")
-    watch.lap()
-    logits = feed.prefill()
-    metrics.prefill_seconds += watch.lap()
-    check_ids(options, logits.shape[-1])
-    return logits
 
+    engine: Engine
+    feed: Feed
+    rows: Sequence[Row]
+    options: Options
+    text: Text | None
+    done: Sequence[Completion]
+    metrics: Metrics
+    watch: Stopwatch
+    limit: Finish = "length"
 
-def generate_rows(
-    engine: Engine,
-    feed: Feed,
-    rows: Sequence[Row],
-    options: Options,
-    *,
-    text: Text | None,
-    done: Sequence[Completion],
-    metrics: Metrics,
-    watch: Stopwatch,
-    limit: Finish = "length",
-) -> Iterator[Piece]:
-    """Generate one batch to its end; fills ``done`` and ``metrics`` as it goes.
+    def prefill(self) -> F32:
+        """The logits after the prompts, f32 [rows, vocab], timed; SmeltError for options that need
+        what is not there.
+        """
+        if self.text is None and self.options.stop:
+            raise SmeltError("stop strings need a tokenizer, the artifact has none")
+        self.watch.lap()
+        logits = self.feed.prefill()
+        self.metrics.prefill_seconds += self.watch.lap()
+        check_ids(self.options, logits.shape[-1])
+        return logits
 
-    A row that has ended keeps its place in the batch, fed with its last token, and is not read.
-    """
-    progress = [Progress(r, d, text, options.stop) for r, d in zip(rows, done, strict=True)]
-    first = True
-    logits = prefill(feed, options, text, metrics, watch)
-    while True:
-        pieces = []
-        late = options.max_time is not None and watch.seconds > options.max_time
-        for state, row_logits in zip(progress, logits, strict=True):
-            if state.done.finish is None:
-                token = choose(row_logits, state.row, options)
-                scored = None
-                if options.logprobs is not None:
-                    scored = score(row_logits, token, options.logprobs)
-                pieces.append(state.take(token, options, limit, late=late, score=scored))
+    @property
+    def is_late(self) -> bool:
+        """Whether ``max_time`` is over."""
+        most = self.options.max_time
+        return most is not None and self.watch.seconds > most
+
+    def progress(self, row: Row, done: Completion) -> Progress:
+        """A row at its beginning."""
+        return Progress(row, done, self.text, self.options.stop)
+
+    def take(self, progress: Progress, token: int, logits: F32, *, late: bool) -> Piece:
+        """Append a token that was chosen from logits f32 [vocab]."""
+        wanted = self.options.logprobs
+        scored = None if wanted is None else score(logits, token, wanted)
+        return progress.take(token, self.options, self.limit, late=late, score=scored)
+
+    def chosen(self, pieces: Sequence[Piece], first: int) -> Iterator[Piece]:
+        """Count and give what a step chose, of which so many are first tokens where none were yet;
+        time that the caller spends between pieces is not ours.
+        """
+        metrics, watch = self.metrics, self.watch
         metrics.sampling_seconds += watch.lap()
         metrics.new_tokens += len(pieces)
         metrics.total_seconds = watch.seconds
+        metrics.first_tokens += first
         if first:
-            metrics.first_tokens += len(pieces)
             metrics.first_token_seconds = metrics.first_token_seconds or watch.seconds
-            first = False
         yield from pieces
+        watch.lap()
+
+    def decoded(self) -> None:
+        """Count a step of the model."""
+        self.metrics.decode_seconds += self.watch.lap()
+        self.metrics.decode_calls += 1
+
+    def end(self) -> None:
+        """Count what is known at the end."""
+        self.metrics.bytes = self.engine.bytes()
+        self.metrics.total_seconds = self.watch.seconds
+
+
+def generate_rows(run: Run) -> Iterator[Piece]:
+    """Generate a batch token by token, to its end.
+
+    A row that has ended keeps its place in the batch, fed with its last token, and is not read.
+    """
+    progress = [run.progress(row, done) for row, done in zip(run.rows, run.done, strict=True)]
+    logits = run.prefill()
+    first = len(progress)
+    while True:
+        late = run.is_late
+        pieces = [
+            run.take(state, choose(row_logits, state.row, run.options), row_logits, late=late)
+            for state, row_logits in zip(progress, logits, strict=True)
+            if state.done.finish is None
+        ]
+        yield from run.chosen(pieces, first)
+        first = 0
         if all(state.done.finish is not None for state in progress):
             break
-        watch.lap()  # time that the caller spent between pieces is not ours
-        logits = feed.step([state.row.tokens[-1] for state in progress])
-        metrics.decode_seconds += watch.lap()
-        metrics.decode_calls += 1
-    metrics.bytes = engine.bytes()
-    metrics.total_seconds = watch.seconds
+        logits = run.feed.step([state.row.tokens[-1] for state in progress])
+        run.decoded()
+    run.end()
 
 
 def within(options: Options, tokens: int, context: int | None) -> tuple[Options, Finish]:

@@ -14,7 +14,7 @@ from smelt.runtime.contrastive import contrast_rows
 from smelt.runtime.early_layers import ContrastedFeed, candidate_layers
 from smelt.runtime.engine import Engine
 from smelt.runtime.feed import DecoderFeed
-from smelt.runtime.generate import Completion, Finish, Piece, generate_rows
+from smelt.runtime.generate import Completion, Finish, Piece, Run, generate_rows
 from smelt.runtime.lookup import Draft, PromptLookup, Proposer, check_draft, check_rewinds
 from smelt.runtime.manifest import Manifest
 from smelt.runtime.metrics import Metrics, Stopwatch
@@ -117,31 +117,12 @@ def generate_batch(
         proposer = PromptLookup(options)
     elif company.draft is not None:
         proposer = Draft(company.draft, options, engine.manifest.vocab_size)
+    run = Run(engine, feed, batch.rows, options, text, done, metrics, watch, limit)
     if proposer is not None and isinstance(feed, DecoderFeed):
-        yield from speculate_row(
-            engine,
-            feed,
-            batch.rows[0],
-            options,
-            proposer,
-            text=text,
-            done=done[0],
-            metrics=metrics,
-            watch=watch,
-            limit=limit,
-        )
-        return
-    run = generate_rows if options.num_beams == 1 else search_rows
-    if options.penalty_alpha > 0.0:
-        run = contrast_rows
-    yield from run(
-        engine,
-        feed,
-        batch.rows,
-        options,
-        text=text,
-        done=done,
-        metrics=metrics,
-        watch=watch,
-        limit=limit,
-    )
+        yield from speculate_row(run, feed, proposer)
+    elif options.penalty_alpha > 0.0:
+        yield from contrast_rows(run)
+    elif options.num_beams > 1:
+        yield from search_rows(run)
+    else:
+        yield from generate_rows(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass
-class Service:
+class Service(ABC):
     """What every server has."""
 
     manifest: Manifest
@@ -38,35 +39,35 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
+    @abstractmethod
     def endpoints(self) -> Mapping[str, Endpoint]:
         """What answers a POST to each path."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def told(self) -> str:
         """Its room, for people."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def longest(self) -> int | None:
         """The most tokens of one request, or of one text."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def alive(self) -> bool:
         """Whether requests are computed."""
-        raise NotImplementedError
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: B027 - not every server has something to do
         """Take requests from now on, in the running loop."""
 
+    @abstractmethod
     def stop_all(self) -> None:
         """End every request with an error."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """End the threads."""
-        raise NotImplementedError
 
     @property
     def fingerprint(self) -> str:
