@@ -27,7 +27,8 @@ from smelt.passes.options import Options, parse_kv, parse_quant
 from smelt.passes.pipeline import run
 from smelt.runtime.artifact import open_artifact
 from tests.backends.edge_run import write
-from tests.backends.op_cases import CASES, Cached, Case, Const, In, Par, Quant
+from tests.backends.op_case import Cached, Case, Const, In, Par, Quant
+from tests.backends.op_cases import CASES
 
 Array = np.ndarray[Any, Any]
 

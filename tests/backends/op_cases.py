@@ -1,227 +1,32 @@
-"""Operands for every op: one table that each backend's tests run against the reference.
-
-A case is an op, its operands and attributes. ``build`` makes a program of that one op with an
-output for each result, and ``runs`` generates inputs for several values of the symbols, the second
-run with the state that the first one left. Nothing here knows a backend.
-"""
+"""Operands for every op: the table of `op_case.Case`."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from smelt.ir import ops
-from smelt.ir.dims import Size, evaluate, parse_size, symbol
-from smelt.ir.materialize import Weights
-from smelt.ir.op import OPS
-from smelt.ir.program import Bound, Function, Program, Slot
+from smelt.ir.dims import symbol
+from smelt.ir.program import Slot
 from smelt.ir.tensor import Tensor
-from smelt.ir.types import DType, Type, parse_type
-from smelt.passes.lift_weights import lift_weights
-from smelt.passes.options import Scheme
-from smelt.passes.quantize import quantized
-
-Array = np.ndarray[Any, Any]
-Inputs = dict[str, Array]
-
-#: Values of the symbols in the two runs of a case; ``past`` is what the state holds.
-RUNS: tuple[Mapping[str, int], ...] = (
-    {"batch": 2, "seq": 5, "past": 0, "source": 7},
-    {"batch": 2, "seq": 1, "past": 5, "source": 3},
+from smelt.ir.types import DType, parse_type
+from tests.backends.op_case import (
+    Bf16,
+    Cached,
+    Case,
+    Const,
+    In,
+    Inputs,
+    Operand,
+    Par,
+    Quant,
+    case_of,
+    sizes_of,
 )
 
-
-@dataclass(frozen=True)
-class In:
-    """An operand given at run time: random in [low, high], or one of ``values``."""
-
-    type: str
-    low: float = -2.0
-    high: float = 2.0
-    values: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Par:
-    """A parameter of the checkpoint."""
-
-    type: str
-    low: float = -1.0
-    high: float = 1.0
-
-
-@dataclass(frozen=True)
-class Const:
-    """A constant: one number, or all elements."""
-
-    value: float | tuple[float, ...]
-    dtype: DType = DType.F32
-    shape: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Quant:
-    """Codes, scales and zeros of a quantized parameter: three operands."""
-
-    type: str
-    bits: int
-    group: int
-    symmetric: bool = True
-
-
-@dataclass(frozen=True)
-class Bf16:
-    """A parameter stored as bf16."""
-
-    type: str
-
-
-@dataclass(frozen=True)
-class Cached:
-    """An operand appended to a state slot: what the op sees is past and new."""
-
-    type: str
-    slot: str
-    axis: int = 2
-    window: int | None = None
-
-
-Operand = In | Par | Const | Quant | Bf16 | Cached | None
-
-
-@dataclass(frozen=True)
-class Case:
-    """One op on some operands."""
-
-    op: str
-    operands: tuple[Operand, ...]
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""
-    slots: tuple[Slot, ...] = ()
-    #: Applied to the result and the operands ``more``, for what the bare op cannot show.
-    then: Callable[..., Any] | None = None
-    more: tuple[Operand, ...] = ()
-    #: Which elements of the first result have a value that matters; None: all.
-    matters: Callable[[Inputs], Array] | None = None
-
-    def __str__(self) -> str:
-        return f"{self.op}-{self.note}" if self.note else self.op
-
-    def build(self, prefix: str = "") -> tuple[Program, Callable[[str], Array]]:
-        """The program of the op, and what reads its parameters; ``prefix``: of their names."""
-        maker = _Maker(self, prefix)
-        operands = [tensor for operand in self.operands for tensor in maker.make(operand)]
-        result = OPS[self.op](*operands, **self.attrs)
-        if self.then is not None:
-            result = self.then(result, *(t for o in self.more for t in maker.make(o)))
-        writes: tuple[tuple[str, Tensor], ...] = ()
-        if isinstance(result, dict):
-            writes, result = tuple(result["writes"].items()), result["outputs"]
-        results = result if isinstance(result, tuple) else (result,)
-        outputs = tuple((f"y{i}", tensor) for i, tensor in enumerate(results))
-        function = Function("main", tuple(maker.inputs), outputs, writes)
-        bounds = {
-            "batch": Bound(1, 8),
-            "seq": Bound(1, 64),
-            "past": Bound(0, 64),
-            "source": Bound(1, 64),
-        }
-        slots = {slot.name: slot for slot in (*self.slots, *maker.slots)}
-        program = Program("case", "case", {"main": function}, slots, bounds)
-        arrays = maker.arrays
-        return lift_weights(program), lambda name: arrays[name]
-
-    def weights(self, program: Program, read: Callable[[str], Array]) -> Weights:
-        return Weights(program, read)
-
-    def runs(self, program: Program) -> Iterator[Inputs]:
-        """Inputs for each run; only one where no size is symbolic and there is no state."""
-        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
-        function = program.functions["main"]
-        specs = [o for o in (*self.operands, *self.more) if isinstance(o, (In, Cached))]
-        is_fixed = not program.slots and all(
-            isinstance(size, int) for node in function.inputs for size in node.shape
-        )
-        for symbols in RUNS[:1] if is_fixed else RUNS:
-            yield {
-                node.attr("name"): _random(
-                    node.type, symbols, rng, spec if isinstance(spec, In) else In(spec.type)
-                )
-                for node, spec in zip(function.inputs, specs, strict=True)
-            }
-
-
-class _Maker:
-    """Turns operand descriptions into leaves."""
-
-    def __init__(self, case: Case, prefix: str = "") -> None:
-        self.case = case
-        self.prefix = prefix
-        self.inputs: list[Tensor] = []
-        self.slots: list[Slot] = []
-        self.arrays: dict[str, Array] = {}
-
-    def make(self, operand: Operand) -> tuple[Tensor | None, ...]:
-        match operand:
-            case None:
-                return (None,)
-            case In(type=text):
-                return (self._input(parse_type(text)),)
-            case Par(type=text, low=low, high=high):
-                return (self._param(parse_type(text), low, high),)
-            case Const(value=value, dtype=dtype, shape=shape):
-                return (ops.const(value=value, dtype=dtype, shape=shape),)
-            case Quant(type=text, bits=bits, group=group, symmetric=symmetric):
-                weight = self._param(parse_type(text), -1.0, 1.0)
-                return quantized(weight, Scheme(bits, group, symmetric))[:3]
-            case Bf16(type=text):
-                weight = self._param(parse_type(text), -1.0, 1.0)
-                return (ops.cast(weight, dtype=DType.BF16),)
-            case Cached(type=text, slot=slot, axis=axis, window=window):
-                kind = parse_type(text)
-                past = Type(
-                    (*kind.shape[:axis], symbol("past"), *kind.shape[axis + 1 :]), kind.dtype
-                )
-                self.slots.append(Slot(slot, "append", past, axis, window, dtype=kind.dtype))
-                new = self._input(kind)
-                return (ops.cache(new, slot=slot, axis=axis, window=window),)
-
-    def _input(self, kind: Type) -> Tensor:
-        node: Tensor = ops.input(name=f"{self.prefix}x{len(self.inputs)}", type=kind)
-        self.inputs.append(node)
-        return node
-
-    def _param(self, kind: Type, low: float, high: float) -> Tensor:
-        name = f"{self.prefix}w{len(self.arrays)}"
-        rng = np.random.default_rng(zlib.crc32(f"{self.case} {name}".encode()))
-        self.arrays[name] = _random(kind, {}, rng, In("", low, high))
-        node: Tensor = ops.param(name=name, type=kind)
-        return node
-
-
-def _random(kind: Type, symbols: Mapping[str, int], rng: np.random.Generator, spec: In) -> Array:
-    shape = [evaluate(size, symbols) for size in kind.shape]
-    if spec.values:
-        return rng.choice(np.array(spec.values), size=shape).astype(kind.dtype.numpy)
-    if kind.dtype is DType.BOOL:
-        return rng.integers(0, 2, size=shape).astype(np.bool_)
-    if not kind.dtype.is_float:
-        return rng.integers(int(spec.low), int(spec.high) + 1, size=shape).astype(kind.dtype.numpy)
-    return rng.uniform(spec.low, spec.high, size=shape).astype(kind.dtype.numpy)
-
-
-def _case(op: str, *operands: Operand | str, note: str = "", **attrs: Any) -> Case:
-    described = tuple(In(o) if isinstance(o, str) else o for o in operands)
-    return Case(op, described, attrs, note)
-
-
-def _sizes(text: str) -> tuple[Size, ...]:
-    return tuple(parse_size(part) for part in text.split(","))
-
+Array = np.ndarray[Any, Any]
 
 X = "f32[batch, seq, 6]"
 IDS = "i64[batch, seq]"
@@ -230,76 +35,76 @@ ODD = "f32[3, 1, 7]"
 
 def _arithmetic() -> Iterator[Case]:
     for op in ("add", "sub", "mul", "maximum", "minimum"):
-        yield _case(op, X, X)
-        yield _case(op, X, "f32[6]", note="row")
-        yield _case(op, ODD, "f32[5, 1]", note="both")
-        yield _case(op, "f32[]", X, note="scalar")
-        yield _case(op, "i64[batch, seq]", "i64[seq]", note="integers")
-    yield _case("div", X, In("f32[6]", 0.5, 2))
-    yield _case("div", In(IDS, -9, 9), In("i64[seq]", values=(-4, -3, 1, 2, 7)), note="integers")
-    yield _case("mod", X, In("f32[6]", values=(-1.5, -0.7, 0.4, 3.0)))
-    yield _case("mod", In(IDS, -9, 9), In("i64[seq]", values=(-4, -3, 1, 2, 7)), note="integers")
-    yield _case("pow", In(X, 0.1, 3), "f32[6]")
-    yield _case("pow", X, Const(2.0), note="square")
+        yield case_of(op, X, X)
+        yield case_of(op, X, "f32[6]", note="row")
+        yield case_of(op, ODD, "f32[5, 1]", note="both")
+        yield case_of(op, "f32[]", X, note="scalar")
+        yield case_of(op, "i64[batch, seq]", "i64[seq]", note="integers")
+    yield case_of("div", X, In("f32[6]", 0.5, 2))
+    yield case_of("div", In(IDS, -9, 9), In("i64[seq]", values=(-4, -3, 1, 2, 7)), note="integers")
+    yield case_of("mod", X, In("f32[6]", values=(-1.5, -0.7, 0.4, 3.0)))
+    yield case_of("mod", In(IDS, -9, 9), In("i64[seq]", values=(-4, -3, 1, 2, 7)), note="integers")
+    yield case_of("pow", In(X, 0.1, 3), "f32[6]")
+    yield case_of("pow", X, Const(2.0), note="square")
     for op in ("neg", "abs", "sign"):
-        yield _case(op, X)
-        yield _case(op, In(IDS, -3, 3), note="integers")
+        yield case_of(op, X)
+        yield case_of(op, In(IDS, -3, 3), note="integers")
     for op in ("floor", "round", "exp", "sin", "cos", "tanh", "erf", "sigmoid"):
-        yield _case(op, In(X, -4, 4))
-    yield _case("round", In(X, values=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)), note="halves")
+        yield case_of(op, In(X, -4, 4))
+    yield case_of("round", In(X, values=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)), note="halves")
     for op in ("sqrt", "rsqrt", "log"):
-        yield _case(op, In(X, 0.1, 9))
+        yield case_of(op, In(X, 0.1, 9))
 
 
 def _logic() -> Iterator[Case]:
     few = (-1.0, 0.0, 1.0)
     for op in ("equal", "less", "less_equal"):
-        yield _case(op, In(X, values=few), In("f32[6]", values=few))
-        yield _case(op, In(IDS, -2, 2), In("i64[batch, 1]", -2, 2), note="integers")
-    yield _case("equal", "bool[batch, seq]", "bool[seq]", note="bools")
-    yield _case("logical_and", "bool[batch, seq]", "bool[seq]")
-    yield _case("logical_or", "bool[batch, 1]", "bool[seq]")
-    yield _case("logical_not", "bool[batch, seq]")
-    yield _case("where", "bool[batch, seq, 1]", X, "f32[]")
-    yield _case("where", "bool[seq, 1]", In(X), In("f32[batch, 1, 6]"), note="broadcast")
-    yield _case("where", "bool[batch, seq]", IDS, "i64[]", note="integers")
-    yield _case("cast", In(X, -3, 3), dtype=DType.I64, note="to i64")
-    yield _case("cast", In(X, -3, 3), dtype=DType.I32, note="to i32")
-    yield _case("cast", In(X, values=(0.0, 0.5, -1.0)), dtype=DType.BOOL, note="to bool")
-    yield _case("cast", IDS, dtype=DType.F32, note="to f32")
-    yield _case("cast", "bool[batch, seq]", dtype=DType.I64, note="from bool")
-    yield _case("cast", X, dtype=DType.F16, note="to f16")
+        yield case_of(op, In(X, values=few), In("f32[6]", values=few))
+        yield case_of(op, In(IDS, -2, 2), In("i64[batch, 1]", -2, 2), note="integers")
+    yield case_of("equal", "bool[batch, seq]", "bool[seq]", note="bools")
+    yield case_of("logical_and", "bool[batch, seq]", "bool[seq]")
+    yield case_of("logical_or", "bool[batch, 1]", "bool[seq]")
+    yield case_of("logical_not", "bool[batch, seq]")
+    yield case_of("where", "bool[batch, seq, 1]", X, "f32[]")
+    yield case_of("where", "bool[seq, 1]", In(X), In("f32[batch, 1, 6]"), note="broadcast")
+    yield case_of("where", "bool[batch, seq]", IDS, "i64[]", note="integers")
+    yield case_of("cast", In(X, -3, 3), dtype=DType.I64, note="to i64")
+    yield case_of("cast", In(X, -3, 3), dtype=DType.I32, note="to i32")
+    yield case_of("cast", In(X, values=(0.0, 0.5, -1.0)), dtype=DType.BOOL, note="to bool")
+    yield case_of("cast", IDS, dtype=DType.F32, note="to f32")
+    yield case_of("cast", "bool[batch, seq]", dtype=DType.I64, note="from bool")
+    yield case_of("cast", X, dtype=DType.F16, note="to f16")
     yield Case("cast", (In(X),), {"dtype": DType.BF16}, "to bf16", then=_widen)
-    yield _case("cast", In("i64[7]", -9, 9), dtype=DType.I8, note="to i8")
+    yield case_of("cast", In("i64[7]", -9, 9), dtype=DType.I8, note="to i8")
 
 
 def _shapes() -> Iterator[Case]:
-    yield _case("reshape", X, shape=_sizes("batch,seq,2,3"), note="split")
-    yield _case("reshape", X, shape=_sizes("batch*seq,6"), note="flatten")
-    yield _case("reshape", X, shape=_sizes("seq,batch,6"), note="swap")
+    yield case_of("reshape", X, shape=sizes_of("batch,seq,2,3"), note="split")
+    yield case_of("reshape", X, shape=sizes_of("batch*seq,6"), note="flatten")
+    yield case_of("reshape", X, shape=sizes_of("seq,batch,6"), note="swap")
     yield Case(
-        "reshape", (In(X),), {"shape": _sizes("batch*seq,6")}, "product", then=_split_product
+        "reshape", (In(X),), {"shape": sizes_of("batch*seq,6")}, "product", then=_split_product
     )
-    yield _case("reshape", "f32[]", shape=(1, 1), note="scalar")
-    yield _case("reshape", ODD, shape=(21,), note="fixed")
-    yield _case("permute", "f32[batch, seq, 2, 3]", axes=(2, 0, 3, 1))
-    yield _case("expand", "f32[batch, 1, 6]", shape=_sizes("batch,4,6"))
-    yield _case("expand", In("f32[6]"), shape=(3, 2, 6), note="new axes")
-    yield _case("expand", "i64[1, seq]", shape=_sizes("4,seq"), note="symbolic")
-    yield _case("concat", X, "f32[batch, seq, 3]", "f32[batch, seq, 1]", axis=-1)
-    yield _case("concat", X, X, axis=1, note="symbolic")
-    yield _case("slice", X, axis=-1, start=1, stop=6, step=2)
-    yield _case("slice", X, axis=1, start=0, stop=symbol("seq"), step=3, note="symbolic")
-    yield _case("slice", X, axis=1, start=symbol("seq") - 1, stop=symbol("seq"), note="last")
-    yield _case("slice", X, axis=2, start=2, stop=2, note="empty")
-    yield _case("flip", X, axis=1)
-    yield _case("pad", X, axis=1, before=2, after=1, value=-1.5)
-    yield _case("pad", X, axis=-1, before=symbol("seq"), after=0, note="symbolic")
-    yield _case("pad", IDS, axis=1, before=0, after=3, value=1, note="integers")
-    yield _case("gather", Par("f32[11, 6]"), In(IDS, 0, 10))
-    yield _case("gather", X, In("i64[4]", 0, 5), axis=-1, note="columns")
-    yield _case("gather", X, In("i64[2, 2]", 0, 0), axis=1, note="middle")
-    yield _case("gather_elements", X, In("i64[batch, seq, 6]", 0, 5), axis=2)
+    yield case_of("reshape", "f32[]", shape=(1, 1), note="scalar")
+    yield case_of("reshape", ODD, shape=(21,), note="fixed")
+    yield case_of("permute", "f32[batch, seq, 2, 3]", axes=(2, 0, 3, 1))
+    yield case_of("expand", "f32[batch, 1, 6]", shape=sizes_of("batch,4,6"))
+    yield case_of("expand", In("f32[6]"), shape=(3, 2, 6), note="new axes")
+    yield case_of("expand", "i64[1, seq]", shape=sizes_of("4,seq"), note="symbolic")
+    yield case_of("concat", X, "f32[batch, seq, 3]", "f32[batch, seq, 1]", axis=-1)
+    yield case_of("concat", X, X, axis=1, note="symbolic")
+    yield case_of("slice", X, axis=-1, start=1, stop=6, step=2)
+    yield case_of("slice", X, axis=1, start=0, stop=symbol("seq"), step=3, note="symbolic")
+    yield case_of("slice", X, axis=1, start=symbol("seq") - 1, stop=symbol("seq"), note="last")
+    yield case_of("slice", X, axis=2, start=2, stop=2, note="empty")
+    yield case_of("flip", X, axis=1)
+    yield case_of("pad", X, axis=1, before=2, after=1, value=-1.5)
+    yield case_of("pad", X, axis=-1, before=symbol("seq"), after=0, note="symbolic")
+    yield case_of("pad", IDS, axis=1, before=0, after=3, value=1, note="integers")
+    yield case_of("gather", Par("f32[11, 6]"), In(IDS, 0, 10))
+    yield case_of("gather", X, In("i64[4]", 0, 5), axis=-1, note="columns")
+    yield case_of("gather", X, In("i64[2, 2]", 0, 0), axis=1, note="middle")
+    yield case_of("gather_elements", X, In("i64[batch, seq, 6]", 0, 5), axis=2)
     yield Case("neg", (In(IDS),), {}, "arange", then=_plus_arange)
     sizes = {"seq": symbol("seq"), "past": symbol("past")}
     kept = Cached("f32[batch, 2, seq, 3]", "layers.0.key")
@@ -333,31 +138,31 @@ def _plus_full(x: Tensor) -> tuple[Tensor, ...]:
 
 def _reductions() -> Iterator[Case]:
     for op in ("sum", "mean", "max", "min"):
-        yield _case(op, X)
-        yield _case(op, X, axes=(0, 2), keepdims=False, note="two")
-        yield _case(op, "f32[3, 1, 1]", axes=(1,), keepdims=False, note="one element")
-    yield _case("sum", IDS, axes=(1,), note="integers")
-    yield _case("max", IDS, axes=(1,), note="integers")
-    yield _case("argmax", In(X, values=(0.0, 1.0, 2.0)))
-    yield _case("argmax", X, axis=1, note="middle")
-    yield _case("cumsum", X, axis=1)
-    yield _case("cumsum", IDS, axis=-1, note="integers")
-    yield _case("topk", In(X, values=(0.0, 1.0, 2.0, 3.0)), k=3, note="ties")
-    yield _case("topk", X, k=6, note="all")
+        yield case_of(op, X)
+        yield case_of(op, X, axes=(0, 2), keepdims=False, note="two")
+        yield case_of(op, "f32[3, 1, 1]", axes=(1,), keepdims=False, note="one element")
+    yield case_of("sum", IDS, axes=(1,), note="integers")
+    yield case_of("max", IDS, axes=(1,), note="integers")
+    yield case_of("argmax", In(X, values=(0.0, 1.0, 2.0)))
+    yield case_of("argmax", X, axis=1, note="middle")
+    yield case_of("cumsum", X, axis=1)
+    yield case_of("cumsum", IDS, axis=-1, note="integers")
+    yield case_of("topk", In(X, values=(0.0, 1.0, 2.0, 3.0)), k=3, note="ties")
+    yield case_of("topk", X, k=6, note="all")
 
 
 def _matrices() -> Iterator[Case]:
-    yield _case("matmul", X, "f32[6, 5]")
-    yield _case("matmul", "f32[batch, 2, seq, 3]", "f32[batch, 1, 3, 4]", note="broadcast")
-    yield _case("matmul", "f32[seq, 6]", "f32[6, seq]", note="plain")
-    yield _case("linear", X, Par("f32[5, 6]"))
-    yield _case("linear", X, Par("f32[5, 6]"), Par("f32[5]"), note="bias")
-    yield _case("linear", "f32[seq, 6]", Par("f32[1, 6]"), Par("f32[1]"), note="one column")
-    yield _case("linear", "f32[batch, 2, seq, 6]", Par("f32[5, 6]"), note="four axes")
-    yield _case("linear", X, "f32[5, 6]", note="matrix at run time")
+    yield case_of("matmul", X, "f32[6, 5]")
+    yield case_of("matmul", "f32[batch, 2, seq, 3]", "f32[batch, 1, 3, 4]", note="broadcast")
+    yield case_of("matmul", "f32[seq, 6]", "f32[6, seq]", note="plain")
+    yield case_of("linear", X, Par("f32[5, 6]"))
+    yield case_of("linear", X, Par("f32[5, 6]"), Par("f32[5]"), note="bias")
+    yield case_of("linear", "f32[seq, 6]", Par("f32[1, 6]"), Par("f32[1]"), note="one column")
+    yield case_of("linear", "f32[batch, 2, seq, 6]", Par("f32[5, 6]"), note="four axes")
+    yield case_of("linear", X, "f32[5, 6]", note="matrix at run time")
     chosen = In("i64[batch, seq, 2]", 0, 3)
-    yield _case("grouped_linear", "f32[batch, seq, 1, 6]", Par("f32[4, 5, 6]"), chosen)
-    yield _case(
+    yield case_of("grouped_linear", "f32[batch, seq, 1, 6]", Par("f32[4, 5, 6]"), chosen)
+    yield case_of(
         "grouped_linear",
         "f32[batch, seq, 2, 6]",
         Par("f32[4, 5, 6]"),
@@ -365,12 +170,12 @@ def _matrices() -> Iterator[Case]:
         Par("f32[4, 5]"),
         note="bias",
     )
-    yield _case(
+    yield case_of(
         "grouped_linear", "f32[seq, 6]", Par("f32[3, 5, 6]"), In("i64[seq]", 0, 2), note="rows"
     )
     line: dict[str, Any] = {"stride": (1,), "padding": (1, 1), "dilation": (1,)}
-    yield _case("conv", "f32[batch, 3, 9]", Par("f32[4, 3, 3]"), Par("f32[4]"), **line)
-    yield _case(
+    yield case_of("conv", "f32[batch, 3, 9]", Par("f32[4, 3, 3]"), Par("f32[4]"), **line)
+    yield case_of(
         "conv",
         "f32[batch, 4, seq]",
         Par("f32[4, 1, 4]"),
@@ -380,7 +185,7 @@ def _matrices() -> Iterator[Case]:
         groups=4,
         note="depthwise",
     )
-    yield _case(
+    yield case_of(
         "conv",
         "f32[batch, 4, 9]",
         Par("f32[6, 2, 3]"),
@@ -390,7 +195,7 @@ def _matrices() -> Iterator[Case]:
         groups=2,
         note="uneven",
     )
-    yield _case(
+    yield case_of(
         "conv",
         "f32[batch, 3, 10, 13]",
         Par("f32[5, 3, 4, 3]"),
@@ -402,11 +207,11 @@ def _matrices() -> Iterator[Case]:
     )
     inner, state = "f32[batch, seq, 4]", "f32[batch, seq, 3]"
     steps, rates = In(inner, 0.1, 1), Par("f32[4, 3]", -2, -0.1)
-    yield _case("selective_scan", inner, steps, rates, state, state, "f32[batch, 4, 3]")
+    yield case_of("selective_scan", inner, steps, rates, state, state, "f32[batch, 4, 3]")
     for kind in ("sum", "max"):
-        yield _case("recurrence", X, In(X, -1, 1), "f32[batch, 6]", kind=kind, note=kind)
+        yield case_of("recurrence", X, In(X, -1, 1), "f32[batch, 6]", kind=kind, note=kind)
     deep = "f32[batch, seq, 2, 3]"
-    yield _case("recurrence", deep, In(deep, -1, 1), "f32[batch, 2, 3]", note="deep")
+    yield case_of("recurrence", deep, In(deep, -1, 1), "f32[batch, 2, 3]", note="deep")
     for dim, width, seq, note in (
         (3, 5, "seq", ""),
         (18, 37, "seq", " wide"),
@@ -417,69 +222,69 @@ def _matrices() -> Iterator[Case]:
         for each, learned, kind in ((1, None, "plain"), (1, beta, "delta"), (dim, beta, "rows")):
             decay = In(f"f32[2, {seq}, 4, {each}]", -1, 0)
             operands = (key, key, value, decay, learned, before)
-            yield _case("linear_attention", *operands, note=kind + note)
+            yield case_of("linear_attention", *operands, note=kind + note)
 
 
 def _activations() -> Iterator[Case]:
     wide = In(X, -6, 6)
     for op in ("softmax", "relu", "silu", "gelu", "gelu_tanh", "gelu_sigmoid", "softplus"):
-        yield _case(op, wide)
-    yield _case("softplus", In(X, -200, 200), note="large")
-    yield _case("acos", In(X, -1, 1))
-    yield _case("softmax", In(X, -1e4, 1e4), note="large")
-    yield _case("softmax", In(X, values=(-3.0e38,)), note="all forbidden")
-    yield _case("softcap", wide, limit=2.5)
-    yield _case("clamp", wide, low=-1.0, high=2.0)
+        yield case_of(op, wide)
+    yield case_of("softplus", In(X, -200, 200), note="large")
+    yield case_of("acos", In(X, -1, 1))
+    yield case_of("softmax", In(X, -1e4, 1e4), note="large")
+    yield case_of("softmax", In(X, values=(-3.0e38,)), note="all forbidden")
+    yield case_of("softcap", wide, limit=2.5)
+    yield case_of("clamp", wide, low=-1.0, high=2.0)
     for act in ("silu", "gelu", "gelu_tanh", "gelu_sigmoid", "relu", "sigmoid", "tanh"):
-        yield _case("gated", wide, act=act, note=act)
-        yield _case("linear_activation", X, Par("f32[5, 6]"), Par("f32[5]"), act=act, note=act)
-    yield _case("linear_activation", X, Par("f32[5, 6]"), act="gelu", note="no bias")
+        yield case_of("gated", wide, act=act, note=act)
+        yield case_of("linear_activation", X, Par("f32[5, 6]"), Par("f32[5]"), act=act, note=act)
+    yield case_of("linear_activation", X, Par("f32[5, 6]"), act="gelu", note="no bias")
 
 
 def _norms() -> Iterator[Case]:
     scale, shift = Par("f32[6]"), Par("f32[6]")
-    yield _case("rms_norm", X, scale, eps=1e-5)
-    yield _case("rms_norm", X, scale, eps=1e-6, offset=1.0, note="offset")
-    yield _case("rms_norm", X, None, eps=1e-6, note="no weight")
-    yield _case("rms_norm", In(X, -1e-3, 1e-3), scale, eps=1e-5, note="small")
-    yield _case("rms_norm", "f32[batch, 3, seq, 6]", scale, eps=1e-6, note="heads")
-    yield _case("layer_norm", X, scale, shift, eps=1e-5)
-    yield _case("layer_norm", In(X, 1, 2), scale, None, eps=1e-12, note="no bias")
-    yield _case("layer_norm", X, None, None, eps=1e-6, note="plain")
-    yield _case("add_rms_norm", X, X, scale, eps=1e-5)
-    yield _case("add_rms_norm", X, X, scale, eps=1e-5, offset=1.0, note="offset")
-    yield _case("add_rms_norm", X, X, None, eps=1e-5, note="no weight")
-    yield _case("add_layer_norm", X, X, scale, shift, eps=1e-5)
-    yield _case("add_layer_norm", X, X, scale, None, eps=1e-5, note="no bias")
-    yield _case("add_layer_norm", X, "f32[6]", scale, shift, eps=1e-5, note="broadcast")
+    yield case_of("rms_norm", X, scale, eps=1e-5)
+    yield case_of("rms_norm", X, scale, eps=1e-6, offset=1.0, note="offset")
+    yield case_of("rms_norm", X, None, eps=1e-6, note="no weight")
+    yield case_of("rms_norm", In(X, -1e-3, 1e-3), scale, eps=1e-5, note="small")
+    yield case_of("rms_norm", "f32[batch, 3, seq, 6]", scale, eps=1e-6, note="heads")
+    yield case_of("layer_norm", X, scale, shift, eps=1e-5)
+    yield case_of("layer_norm", In(X, 1, 2), scale, None, eps=1e-12, note="no bias")
+    yield case_of("layer_norm", X, None, None, eps=1e-6, note="plain")
+    yield case_of("add_rms_norm", X, X, scale, eps=1e-5)
+    yield case_of("add_rms_norm", X, X, scale, eps=1e-5, offset=1.0, note="offset")
+    yield case_of("add_rms_norm", X, X, None, eps=1e-5, note="no weight")
+    yield case_of("add_layer_norm", X, X, scale, shift, eps=1e-5)
+    yield case_of("add_layer_norm", X, X, scale, None, eps=1e-5, note="no bias")
+    yield case_of("add_layer_norm", X, "f32[6]", scale, shift, eps=1e-5, note="broadcast")
 
 
 def _attention() -> Iterator[Case]:
     angles = "f32[batch, seq, 4]"
-    yield _case("rope_table", In(IDS, 0, 50), Par("f32[4]"), scale=1.25)
-    yield _case("rope", "f32[batch, 3, seq, 8]", angles, angles)
-    yield _case("rope", "f32[batch, 3, seq, 8]", angles, angles, interleaved=True, note="pairs")
-    yield _case("rope", "f32[batch, 3, seq, 11]", angles, angles, note="partial")
+    yield case_of("rope_table", In(IDS, 0, 50), Par("f32[4]"), scale=1.25)
+    yield case_of("rope", "f32[batch, 3, seq, 8]", angles, angles)
+    yield case_of("rope", "f32[batch, 3, seq, 8]", angles, angles, interleaved=True, note="pairs")
+    yield case_of("rope", "f32[batch, 3, seq, 11]", angles, angles, note="partial")
     shared = "f32[1, seq, 4]"
-    yield _case("rope", "f32[batch, 3, seq, 8]", shared, shared, note="shared")
-    yield _case("relative_shift", "f32[batch, 3, seq, 2*seq]", keys=symbol("seq"))
-    yield _case("split_heads", "f32[batch, seq, 12]", heads=3)
-    yield _case("merge_heads", "f32[batch, 3, seq, 4]")
+    yield case_of("rope", "f32[batch, 3, seq, 8]", shared, shared, note="shared")
+    yield case_of("relative_shift", "f32[batch, 3, seq, 2*seq]", keys=symbol("seq"))
+    yield case_of("split_heads", "f32[batch, seq, 12]", heads=3)
+    yield case_of("merge_heads", "f32[batch, 3, seq, 4]")
     q, k = "f32[batch, 4, seq, 8]", "f32[batch, 2, source, 8]"
-    yield _case("attention", q, k, k, scale=0.3, note="cross")
-    yield _case("attention", q, k, "f32[batch, 2, source, 5]", scale=0.3, note="other values")
+    yield case_of("attention", q, k, k, scale=0.3, note="cross")
+    yield case_of("attention", q, k, "f32[batch, 2, source, 5]", scale=0.3, note="other values")
     mask = In("i64[batch, source]", values=(1, 1, 0))
-    yield _case("attention", q, k, k, mask, scale=0.3, note="cross mask")
+    yield case_of("attention", q, k, k, mask, scale=0.3, note="cross mask")
     own = "f32[batch, 4, seq, 8]"
     real = In("i64[batch, seq]", values=(1, 1, 0))
     attrs = {"scale": 0.3}
     matters = _sees_something(None, causal=False)
     yield Case("attention", (In(q), In(own), In(own), real), attrs, "encoder", matters=matters)
-    yield _case("attention", q, own, own, scale=0.3, window=2, note="near")
+    yield case_of("attention", q, own, own, scale=0.3, window=2, note="near")
     attrs, matters = {"scale": 1.0, "causal": True}, _sees_something(None)
     yield Case("attention", (In(q), In(own), In(own), real), attrs, "no cache", matters=matters)
     bias = "f32[1, 4, seq, seq]"
-    yield _case("attention", q, own, own, real, bias, scale=1.0, note="bias")
+    yield case_of("attention", q, own, own, real, bias, scale=1.0, note="bias")
     for heads, group in ((4, 4), (4, 2), (3, 1)):
         yield from _cached_attention(heads, group)
 
@@ -585,10 +390,10 @@ def _quantized() -> Iterator[Case]:
                     attrs,
                     f"{kind} in {terms}",
                 )
-    yield _case("quantize_activation", "f32[batch, seq, 64]", group=32)
-    yield _case("quantize_activation", "f32[batch, seq, 50]", group=32, note="padded")
-    yield _case("quantize_activation", In("f32[3, 64]", 0, 0), group=32, note="zeros")
-    yield _case("round_to_int8", "f32[batch, 2, seq, 8]")
+    yield case_of("quantize_activation", "f32[batch, seq, 64]", group=32)
+    yield case_of("quantize_activation", "f32[batch, seq, 50]", group=32, note="padded")
+    yield case_of("quantize_activation", In("f32[3, 64]", 0, 0), group=32, note="zeros")
+    yield case_of("round_to_int8", "f32[batch, 2, seq, 8]")
 
 
 def _bf16() -> Iterator[Case]:

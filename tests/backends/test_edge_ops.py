@@ -15,7 +15,8 @@ from smelt.backends.edge.emit import ROWS
 from smelt.errors import UnsupportedError
 from smelt.ir.ops import OPS
 from tests.backends.edge_run import EdgeRun, write
-from tests.backends.op_cases import CASES, Case
+from tests.backends.op_case import Case
+from tests.backends.op_cases import CASES
 from tests.backends.reference_run import Reference
 
 #: Of the largest value: one op in f32, in another order, with exponentials of our own.

@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="torch is the reference")
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType
 from tests.backends.edge_run import EdgeRun, write
-from tests.backends.op_cases import Case, In, Quant
+from tests.backends.op_case import Case, In, Quant
 from tests.backends.reference_run import Reference
 
 Array = np.ndarray[Any, Any]

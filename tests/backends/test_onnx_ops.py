@@ -16,7 +16,8 @@ from smelt.backends.onnx.row import Dialect
 from smelt.backends.onnx.table import coverage
 from smelt.ir.ops import OPS
 from smelt.ir.program import Program
-from tests.backends.op_cases import CASES, Case
+from tests.backends.op_case import Case
+from tests.backends.op_cases import CASES
 from tests.backends.reference_run import Reference
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)

@@ -14,10 +14,9 @@ smelt_code smelt_batch_open(const smelt_model* model, const smelt_batch_options*
                             smelt_on_events on_events, void* context, smelt_batch** out) {
   smelt::batch::Options converted;
   if (options) {
-    if (options->struct_bytes != sizeof *options) {
-      return smelt::Fail(smelt::Error(smelt::Code::kInvalidArgument,
-                                      "smelt_batch_options has another size: another smelt.h"));
-    }
+    const smelt::Status same =
+        smelt::CheckSize("smelt_batch_options", options->struct_bytes, sizeof *options);
+    if (!same.ok()) return smelt::Fail(same);
     converted = {options->threads, options->context, options->rows,
                  options->waiting, options->chunk,   options->max_memory};
   }

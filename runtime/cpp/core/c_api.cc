@@ -43,9 +43,9 @@ smelt_code Wrap(smelt::Result<smelt::Model::Pointer> result, smelt_model** out) 
   return *out ? SMELT_OK : NoMemory();
 }
 
-bool Convert(const smelt_options* options, smelt::Options* out) {
-  if (!options) return true;
-  if (options->struct_bytes != sizeof(smelt_options)) return false;
+smelt::Status Convert(const smelt_options* options, smelt::Options* out) {
+  if (!options) return smelt::Status();
+  SMELT_TRY(smelt::CheckSize("smelt_options", options->struct_bytes, sizeof *options));
   out->threads = options->threads;
   out->context = options->context;
   for (size_t i = 0; i < options->limit_count; ++i) {
@@ -54,7 +54,7 @@ bool Convert(const smelt_options* options, smelt::Options* out) {
   out->memory = options->memory;
   out->memory_bytes = static_cast<int64_t>(options->memory_bytes);
   out->max_memory = options->max_memory;
-  return true;
+  return smelt::Status();
 }
 
 smelt_memory Convert(const smelt::MemoryUse& use) {
@@ -137,8 +137,8 @@ const char* smelt_state_name(const smelt_model* model, uint32_t slot) {
 smelt_code smelt_memory_need(const smelt_model* model, const smelt_options* options,
                              smelt_memory* out) {
   smelt::Options converted;
-  if (!Convert(options, &converted))
-    return Refuse("smelt_options has another size: another version of smelt.h");
+  const smelt::Status fits = Convert(options, &converted);
+  if (!fits.ok()) return Fail(fits);
   auto result = smelt::Session::Measure(model->model, converted);
   if (!result.ok()) return Fail(result.status());
   *out = Convert(*result);
@@ -148,8 +148,8 @@ smelt_code smelt_memory_need(const smelt_model* model, const smelt_options* opti
 smelt_code smelt_session_open(const smelt_model* model, const smelt_options* options,
                               smelt_session** out) {
   smelt::Options converted;
-  if (!Convert(options, &converted))
-    return Refuse("smelt_options has another size: another version of smelt.h");
+  const smelt::Status fits = Convert(options, &converted);
+  if (!fits.ok()) return Fail(fits);
   auto result = smelt::Session::Open(model->model, converted);
   if (!result.ok()) return Fail(result.status());
   auto* session = new (std::nothrow) smelt_session;

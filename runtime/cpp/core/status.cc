@@ -49,4 +49,10 @@ Status Error(Code code, const char* format, ...) {
   return status;
 }
 
+Status CheckSize(const char* name, uint32_t given, size_t ours) {
+  if (given == ours) return Status();
+  return Error(Code::kInvalidArgument, "%s has %u bytes, here %zu: another version of smelt.h",
+               name, given, ours);
+}
+
 }  // namespace smelt

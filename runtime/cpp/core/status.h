@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdarg>
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -44,6 +46,8 @@ class [[nodiscard]] Status {
 };
 
 Status Error(Code code, const char* format, ...) __attribute__((format(printf, 2, 3)));
+// An error where a struct of the caller's has another size than ours: another version of smelt.h.
+Status CheckSize(const char* name, uint32_t given, size_t ours);
 
 template <typename T>
 class [[nodiscard]] Result {

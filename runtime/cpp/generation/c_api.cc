@@ -21,11 +21,11 @@ void smelt_cancel(smelt_session* session) {
 }
 
 smelt_code smelt_last_metrics(const smelt_session* session, smelt_metrics* out) {
-  if (out->struct_bytes != sizeof *out || !session->generator) {
-    return smelt::Fail(smelt::Error(smelt::Code::kInvalidArgument,
-                                    session->generator
-                                        ? "smelt_metrics has another size"
-                                        : "the model is not a causal language model"));
+  const smelt::Status same = smelt::CheckSize("smelt_metrics", out->struct_bytes, sizeof *out);
+  if (!same.ok()) return smelt::Fail(same);
+  if (!session->generator) {
+    return smelt::Fail(
+        smelt::Error(smelt::Code::kInvalidArgument, "the model is not a causal language model"));
   }
   *out = session->generator->metrics();
   out->struct_bytes = sizeof *out;

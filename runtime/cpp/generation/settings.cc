@@ -363,10 +363,7 @@ class Resolver {
 }  // namespace
 
 Status Settings::Resolve(const Model& model, const smelt_generation* given, int64_t vocabulary) {
-  if (given && given->struct_bytes != sizeof(smelt_generation)) {
-    return Error(Code::kInvalidArgument,
-                 "smelt_generation has another size: another version of smelt.h");
-  }
+  if (given) SMELT_TRY(CheckSize("smelt_generation", given->struct_bytes, sizeof *given));
   return Resolver(model, given, this).Run(vocabulary);
 }
 
