@@ -94,7 +94,7 @@ class Batcher:
     ) -> None:
         """Open a model for `rows` requests at once, each of at most `context` tokens.
 
-        waiting: requests that may wait for a row; chunk: tokens of a prompt that go in between two
+        waiting: requests that may wait for a row; chunk: tokens of prompts that go in between two
         tokens of the others; on_events: called by the batch's own thread once a step.
         """
         self.manifest = open_artifact(Path(path)).manifest

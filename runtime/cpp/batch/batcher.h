@@ -1,7 +1,8 @@
 // Continuous batching: requests come and go, and share the calls of one session.
 //
-// A worker thread owns the session. Each of its steps feeds at most one chunk of one prompt, then
-// one token of every row that generates, so that a row never waits for more than a chunk of others.
+// A worker thread owns the session. Each of its steps feeds at most one chunk of tokens, of one
+// prompt or of several short ones, then one token of every row that generates, so that a row never
+// waits for more than a chunk of others.
 // Requests are admitted in the order of Submit; a new one takes over the longest beginning of its
 // prompt that any row holds.
 //
@@ -25,7 +26,7 @@ struct Options {
   int64_t context = 0;  // tokens of each row; 0: the file's
   int64_t rows = 16;
   int64_t waiting = 256;  // requests that have no row yet
-  int64_t chunk = 64;     // tokens of a prompt that go in at once
+  int64_t chunk = 64;     // tokens of prompts that go in at once
   int64_t max_memory = 0;
 };
 

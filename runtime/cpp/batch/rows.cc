@@ -5,6 +5,13 @@
 
 namespace smelt::batch {
 
+namespace {
+
+// A call takes about as long as for so many tokens, however few it has.
+constexpr int64_t kLeastFed = 8;
+
+}  // namespace
+
 smelt_batch_event Rows::Ended(int64_t request, const Status& error) {
   smelt_batch_event event = {};
   event.request = request;
@@ -24,8 +31,10 @@ Result<std::unique_ptr<Rows>> Rows::Open(std::unique_ptr<Session> session, int64
   if (session->context() < 1)
     return Error(Code::kInvalidArgument, "the context length must be given");
   made->chunk_ = std::max<int64_t>(1, std::min(chunk, session->chunk()));
-  made->work_.emplace(generation::VocabularyOf(session->model()));
+  const int64_t vocabulary = generation::VocabularyOf(session->model());
+  for (int i = 0; i < session->pool()->threads(); ++i) made->work_.emplace_back(vocabulary);
   const size_t rows = static_cast<size_t>(session->rows());
+  made->chosen_.resize(rows);
   const size_t context = static_cast<size_t>(session->context());
   const size_t fed = std::max(rows, static_cast<size_t>(made->chunk_));
   made->rows_.resize(rows);
@@ -102,8 +111,10 @@ void Rows::Step(std::vector<smelt_batch_event>* events,
   events_ = events;
   ended_ = ended;
   if (session_->adjacent_rows()) CloseGaps();
-  const int64_t begun = Prefill();
-  Decode(begun);
+  ++step_;
+  for (int64_t left = chunk_, row; left > 0 && (row = NextPrompt()) >= 0;)
+    left -= std::max(Prefill(row, left), kLeastFed);
+  Decode();
 }
 
 // Where the rows of a call must be adjacent, the last ones move down into free places.
@@ -123,37 +134,44 @@ void Rows::CloseGaps() {
   }
 }
 
-// A piece of one prompt; the prompts take turns. The row whose prompt ended, or -1.
-int64_t Rows::Prefill() {
+// The row whose prompt goes on, or -1; the prompts take turns.
+int64_t Rows::NextPrompt() {
   for (int64_t i = 0; i < count(); ++i) {
     const int64_t at = (turn_ + i) % count();
-    Row& row = rows_[static_cast<size_t>(at)];
+    const Row& row = rows_[static_cast<size_t>(at)];
     if (!row.request || row.generates()) continue;
     turn_ = at + 1;
-    if (!row.request->error.ok()) return Fail(at, std::move(row.request->error)), -1;
-    const std::vector<int64_t>& prompt = row.request->prompt;
-    const int64_t left = static_cast<int64_t>(prompt.size() - row.tokens.size());
-    const int64_t seq = std::min(chunk_, left);
-    const auto first = prompt.begin() + static_cast<int64_t>(row.tokens.size());
-    std::copy_n(first, seq, ids_.begin());
-    float* logits = nullptr;
-    int64_t stride = 0;
-    Status status = Run(&at, 1, seq, &logits, &stride);
-    if (!status.ok()) return Fail(at, std::move(status)), -1;
-    row.tokens.insert(row.tokens.end(), first, first + seq);
-    if (!row.generates()) return -1;
-    Choose(at, logits);
     return at;
   }
   return -1;
 }
 
-// One token of each row behind its prompt, but for one that has brought an event in this step.
-void Rows::Decode(int64_t begun) {
+// Feeds at most so many tokens of a row's prompt, and chooses a token at its end; how many it fed.
+int64_t Rows::Prefill(int64_t at, int64_t most) {
+  Row& row = rows_[static_cast<size_t>(at)];
+  if (!row.request->error.ok()) return Fail(at, std::move(row.request->error)), 0;
+  const std::vector<int64_t>& prompt = row.request->prompt;
+  const int64_t seq = std::min(most, static_cast<int64_t>(prompt.size() - row.tokens.size()));
+  const auto first = prompt.begin() + static_cast<int64_t>(row.tokens.size());
+  std::copy_n(first, seq, ids_.begin());
+  float* logits = nullptr;
+  int64_t stride = 0;
+  Status status = Run(&at, 1, seq, &logits, &stride);
+  if (!status.ok()) return Fail(at, std::move(status)), 0;
+  row.tokens.insert(row.tokens.end(), first, first + seq);
+  if (!row.generates()) return seq;
+  row.begun = step_;
+  Choose(&at, 1, logits, stride);
+  return seq;
+}
+
+// One token of each row behind its prompt, but for those that have brought an event in this step.
+void Rows::Decode() {
   int64_t taken = 0;
   for (int64_t i = 0; i < count(); ++i) {
     const Row& row = rows_[static_cast<size_t>(i)];
-    if (i != begun && row.request && row.generates()) order_[static_cast<size_t>(taken++)] = i;
+    if (row.begun != step_ && row.request && row.generates())
+      order_[static_cast<size_t>(taken++)] = i;
   }
   if (!session_->adjacent_rows()) return DecodeRows(order_.data(), taken);
   for (int64_t first = 0, last; first < taken; first = last) {
@@ -180,11 +198,9 @@ void Rows::DecodeRows(const int64_t* rows, int64_t count) {
   }
   ++steps;
   step_rows += count;
-  for (int64_t b = 0; b < count; ++b) {
-    Row& row = rows_[static_cast<size_t>(rows[b])];
-    row.tokens.push_back(ids_[static_cast<size_t>(b)]);
-    Choose(rows[b], logits + b * stride);
-  }
+  for (int64_t b = 0; b < count; ++b)
+    rows_[static_cast<size_t>(rows[b])].tokens.push_back(ids_[static_cast<size_t>(b)]);
+  Choose(rows, count, logits, stride);
 }
 
 // Feeds `seq` of ids_ to each row. The logits of row b's last token lie at *logits + b * *stride.
@@ -211,15 +227,27 @@ Status Rows::Run(const int64_t* rows, int64_t count, int64_t seq, float** logits
   return ports_.LastLogits(*session_, count, logits, stride);
 }
 
-void Rows::Choose(int64_t at, float* logits) {
-  Row& row = rows_[static_cast<size_t>(at)];
-  Result<int64_t> id = row.request->sampler.Choose(logits, &*work_);
-  if (!id.ok()) return Fail(at, std::move(id.status()));
-  ++tokens;
-  events_->push_back({row.request->id, row.request->sampler.token(), SMELT_OK, nullptr});
-  if (!row.request->sampler.done()) return;
-  ++finished;
-  End(at);
+// A token of each row, by the threads of the session; then what came of it, in the order of rows.
+void Rows::Choose(const int64_t* rows, int64_t count, float* logits, int64_t stride) {
+  ParallelFor(session_->pool(), count, [&](int64_t b, int thread) {
+    generation::Sampler& sampler = rows_[static_cast<size_t>(rows[b])].request->sampler;
+    generation::Workspace* work = &work_[static_cast<size_t>(thread)];
+    chosen_[static_cast<size_t>(b)] = std::move(sampler.Choose(logits + b * stride, work).status());
+  });
+  for (int64_t b = 0; b < count; ++b) {
+    const int64_t at = rows[b];
+    Row& row = rows_[static_cast<size_t>(at)];
+    Status& status = chosen_[static_cast<size_t>(b)];
+    if (!status.ok()) {
+      Fail(at, std::move(status));
+      continue;
+    }
+    ++tokens;
+    events_->push_back({row.request->id, row.request->sampler.token(), SMELT_OK, nullptr});
+    if (!row.request->sampler.done()) continue;
+    ++finished;
+    End(at);
+  }
 }
 
 void Rows::Fail(int64_t at, Status status) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "core/session.h"
@@ -29,8 +28,8 @@ class Rows {
 
   // Gives a request a row, and what any row holds of its prompt.
   void Admit(std::unique_ptr<Request> request);
-  // Feeds a piece of one prompt, then one token of each row behind its prompt; adds what came of it
-  // to `events`, and the requests that ended to `ended`.
+  // Feeds a chunk of prompts, then one token of each row behind its prompt; adds what came of it to
+  // `events`, and the requests that ended to `ended`.
   void Step(std::vector<smelt_batch_event>* events, std::vector<std::unique_ptr<Request>>* ended);
   // Ends a request, if it is in a row.
   bool Stop(int64_t request, std::vector<smelt_batch_event>* events,
@@ -48,6 +47,7 @@ class Rows {
     std::unique_ptr<Request> request;  // null: free, its tokens may be taken over
     std::vector<int64_t> tokens;       // that the state holds
     int64_t used = 0;                  // when it became free
+    int64_t begun = -1;                // the step that brought its first token
     bool generates() const { return request && tokens.size() >= request->prompt.size(); }
     // The next token to feed.
     int64_t next() const { return request->sampler.tokens()[tokens.size()]; }
@@ -59,18 +59,20 @@ class Rows {
   Found LongestBeginning(const std::vector<int64_t>& prompt) const;
   int64_t FreeRow(const Found& found) const;
   void CloseGaps();
-  int64_t Prefill();
-  void Decode(int64_t begun);
+  int64_t NextPrompt();
+  int64_t Prefill(int64_t row, int64_t most);
+  void Decode();
   void DecodeRows(const int64_t* rows, int64_t count);
   Status Run(const int64_t* rows, int64_t count, int64_t seq, float** logits, int64_t* stride);
-  void Choose(int64_t row, float* logits);
+  void Choose(const int64_t* rows, int64_t count, float* logits, int64_t stride);
   void Fail(int64_t row, Status status);
   void End(int64_t row);
 
   std::unique_ptr<Session> session_;
   generation::Ports ports_;
-  std::optional<generation::Workspace> work_;
-  int64_t chunk_ = 0, running_ = 0, clock_ = 0, turn_ = 0;
+  std::vector<generation::Workspace> work_;  // of each thread
+  std::vector<Status> chosen_;               // of each row of a call
+  int64_t chunk_ = 0, running_ = 0, clock_ = 0, turn_ = 0, step_ = 0;
   std::vector<Row> rows_;
   std::vector<int64_t> ids_, positions_, ones_, order_;
   std::vector<smelt_batch_event>* events_ = nullptr;

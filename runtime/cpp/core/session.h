@@ -62,6 +62,8 @@ class Session {
   // The largest value of a symbol in this session, by index.
   int64_t most(uint32_t symbol) const { return most_[symbol]; }
   int64_t chunk() const { return chunk_; }
+  // The threads of calls, for work between two of them.
+  ThreadPool* pool() { return &pool_; }
 
   // Inputs in the order of the function's ports. Outputs are valid until the next Run.
   Status Run(uint32_t function, const InputArray* inputs, uint32_t count);

@@ -89,12 +89,8 @@ Status Sampler::Begin(const int64_t* prompt, size_t count) {
 
 // NaN and infinity are refused before they spread.
 Status Sampler::CheckLogits(const float* logits) const {
-  float most = -INFINITY;
-  bool is_number = true;
-  for (int64_t i = 0; i < vocabulary_; ++i) {
-    is_number &= logits[i] == logits[i];
-    most = std::max(most, logits[i]);
-  }
+  bool is_number;
+  const float most = Most(logits, vocabulary_, &is_number);
   if (!is_number || most == INFINITY) {
     return Error(Code::kOutOfRange, "logits hold %s at new token %zu of row %lld",
                  is_number ? "inf" : "nan", made(), static_cast<long long>(settings_.row));

@@ -229,8 +229,32 @@ class Candidates {
 
 }  // namespace
 
+// Several comparisons at once, because each waits for the one before it.
+float Most(const float* logits, int64_t count, bool* is_number) {
+  constexpr int64_t kLanes = 16;
+  float most[kLanes];
+  int32_t bad[kLanes] = {};
+  std::fill(most, most + kLanes, -INFINITY);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t k = 0; k < kLanes; ++k) {
+      const float x = logits[i + k];
+      most[k] = x > most[k] ? x : most[k];
+      bad[k] |= x != x;
+    }
+  }
+  for (; i < count; ++i) {
+    most[0] = logits[i] > most[0] ? logits[i] : most[0];
+    bad[0] |= logits[i] != logits[i];
+  }
+  *is_number = std::count(bad, bad + kLanes, 0) == kLanes;
+  return *std::max_element(most, most + kLanes);
+}
+
 int64_t Likeliest(const float* logits, int64_t count) {
-  return std::max_element(logits, logits + count) - logits;
+  bool is_number;
+  const float most = Most(logits, count, &is_number);
+  return std::find(logits, logits + count, most) - logits;
 }
 
 int64_t Draw(const float* logits, int64_t count, const Settings& settings, double u,

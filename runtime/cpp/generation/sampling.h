@@ -7,7 +7,10 @@
 
 namespace smelt::generation {
 
-// The smallest id among the largest logits.
+// The largest logit, and whether none is NaN.
+float Most(const float* logits, int64_t count, bool* is_number);
+
+// The smallest id among the largest logits, which hold no NaN.
 int64_t Likeliest(const float* logits, int64_t count);
 
 // The id at which the cumulative distribution of what the samplers keep exceeds `u`. At least one

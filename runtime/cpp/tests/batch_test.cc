@@ -5,10 +5,12 @@
 #include <map>
 #include <mutex>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "batch/batcher.h"
 #include "generation/generator.h"
+#include "smelt/smelt.h"
 #include "tests/core_model.h"
 #include "tests/testing.h"
 
@@ -50,12 +52,12 @@ struct Log {
   }
 };
 
-batch::Options Sizes(int64_t rows, int threads) {
+batch::Options Sizes(int64_t rows, int threads, int64_t chunk = 3) {
   batch::Options options;
   options.rows = rows;
   options.threads = threads;
   options.context = kContext;
-  options.chunk = 3;
+  options.chunk = chunk;
   return options;
 }
 
@@ -90,7 +92,9 @@ void RandomArrivals(const Model::Pointer& model, int64_t vocabulary, uint32_t se
   std::mt19937 draw(seed);
   const auto below = [&](uint32_t n) { return static_cast<int64_t>(draw() % n); };
   Log log;
-  auto batch = batch::Batcher::Open(model, Sizes(1 + below(5), 1 + seed % 2), Log::Take, &log);
+  // Pieces of one prompt in a step, or several prompts.
+  const batch::Options sizes = Sizes(1 + below(5), 1 + seed % 2, seed % 3 ? 3 : 40);
+  auto batch = batch::Batcher::Open(model, sizes, Log::Take, &log);
   EXPECT_OK(batch.status());
   if (!batch.ok()) return;
   struct Asked {
@@ -170,6 +174,41 @@ void Refusals(const Model::Pointer& model, int64_t vocabulary) {
   EXPECT(!batch::Batcher::Open(model, sizes, Log::Take, &log).ok());
 }
 
+void InC() {
+  const std::string path = std::string(SeedFolder()) + "/decoder.smelt";
+  smelt_model* model = nullptr;
+  EXPECT(smelt_model_open(path.c_str(), &model) == SMELT_OK);
+  Log log;
+  smelt_batch* batch = nullptr;
+  smelt_batch_options sizes = SMELT_BATCH_OPTIONS;
+  sizes.struct_bytes = 4;
+  EXPECT(smelt_batch_open(model, &sizes, Log::Take, &log, &batch) == SMELT_INVALID_ARGUMENT);
+  EXPECT(std::string(smelt_error()).find("smelt_batch_options has 4 bytes") == 0);
+  sizes = SMELT_BATCH_OPTIONS;
+  sizes.context = kContext;
+  sizes.rows = 2;
+  EXPECT(smelt_batch_open(model, &sizes, Log::Take, &log, &batch) == SMELT_OK);
+  const std::vector<int64_t> prompt = {3, 1, 4, 1, 5};
+  const smelt_generation how = How(6);
+  int64_t requests[4] = {};
+  for (int64_t& request : requests) {
+    EXPECT(smelt_batch_submit(batch, prompt.data(), prompt.size(), &how, &request) == SMELT_OK);
+  }
+  smelt_batch_cancel(batch, requests[3]);
+  EXPECT(smelt_batch_submit(batch, nullptr, 0, &how, &requests[3]) == SMELT_INVALID_ARGUMENT);
+  smelt_memory memory = {};
+  smelt_batch_memory(batch, &memory);
+  EXPECT(memory.state > 0);
+  log.Wait(4);
+  smelt_batch_stats stats = {};
+  smelt_batch_read_stats(batch, &stats);
+  EXPECT(stats.rows == 2 && stats.finished + stats.cancelled == 4 && stats.failed == 0);
+  EXPECT(smelt_batch_close(batch, 1) == SMELT_OK);
+  for (int i = 0; i < 3; ++i) EXPECT(log.tokens[requests[i]] == log.tokens[requests[0]]);
+  EXPECT(log.tokens[requests[0]].size() == 6);
+  smelt_model_close(model);
+}
+
 TEST(RequestsThatComeAndGoGetWhatTheyGetAlone) {
   const Model::Pointer model = OpenSeed();
   REQUIRE(model);
@@ -182,6 +221,8 @@ TEST(WhatCannotBeIsRefused) {
   REQUIRE(model);
   Refusals(model, generation::VocabularyOf(*model));
 }
+
+TEST(TheCInterfaceDoesTheSame) { InC(); }
 
 }  // namespace
 }  // namespace smelt::testing

@@ -287,7 +287,7 @@ typedef struct smelt_batch_options {
   int64_t context;    /* tokens of each row; 0: the file's own */
   int64_t rows;       /* requests that run together */
   int64_t waiting;    /* requests that may wait for a row */
-  int64_t chunk;      /* tokens of a prompt that go in between two tokens of the other rows */
+  int64_t chunk;      /* tokens of prompts that go in between two tokens of the other rows */
   int64_t max_memory; /* open refuses to need more, mapped weights included; 0: no limit */
 } smelt_batch_options;
 #define SMELT_BATCH_OPTIONS {sizeof(smelt_batch_options), 1, 0, 16, 256, 64, 0}
