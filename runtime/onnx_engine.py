@@ -73,6 +73,8 @@ class OnnxEngine:
     def reset(self) -> None:
         """Forget all state."""
         self._state.clear()
+        for graph in self._graphs.values():
+            graph.unbind()
         self._capacity = self._past = 0
 
     @property
@@ -131,22 +133,23 @@ class OnnxEngine:
     def _run(
         self, graph: _Graph, inputs: Mapping[str, Array], symbols: Mapping[str, int]
     ) -> dict[str, Array]:
-        binding = graph.session.io_binding()
+        binding = graph.binding
         held = []  # bound arrays must outlive the run
         for name in graph.inputs:
             array = np.ascontiguousarray(inputs[name])
             held.append(array)
             binding.bind_cpu_input(name, array)
-        for name in graph.past:
-            if name not in self._state:
-                self._state[name] = _value(self._empty(self._slot(name), symbols))
-            binding.bind_ortvalue_input(PAST + name, self._state[name])
+        for slot in graph.past:
+            if slot not in self._state:
+                self._state[slot] = _value(self._empty(self._slot(slot), symbols))
+            if graph.is_new(PAST + slot, self._state[slot]):
+                binding.bind_ortvalue_input(PAST + slot, self._state[slot])
         for name in graph.outputs:
             slot = name.removeprefix(PRESENT)
-            if name != slot and self._in_place(slot):
-                binding.bind_ortvalue_output(name, self._state[slot])
-            else:
+            if name == slot or not self._in_place(slot):
                 binding.bind_output(name, "cpu")
+            elif graph.is_new(name, self._state[slot]):
+                binding.bind_ortvalue_output(name, self._state[slot])
         graph.session.run_with_iobinding(binding)
         results: dict[str, Array] = {}
         for name, value in zip(graph.outputs, binding.get_outputs(), strict=True):
@@ -213,7 +216,7 @@ class OnnxEngine:
 
 
 class _Graph:
-    """A session with its names sorted into arrays and state."""
+    """A session with its names sorted into arrays and state, and what is bound to them."""
 
     def __init__(self, name: str, session: Any) -> None:
         self.name = name
@@ -222,6 +225,20 @@ class _Graph:
         self.inputs = [name for name in names if not name.startswith(PAST)]
         self.past = [name.removeprefix(PAST) for name in names if name.startswith(PAST)]
         self.outputs = [value.name for value in session.get_outputs()]
+        self.binding = session.io_binding()
+        self._bound: dict[str, Any] = {}
+
+    def is_new(self, name: str, value: Any) -> bool:
+        """Whether a name must be bound again: a shared buffer stays what it was."""
+        was = self._bound.get(name)
+        self._bound[name] = value
+        return was is not value
+
+    def unbind(self) -> None:
+        """Let go of all that is bound."""
+        self.binding.clear_binding_inputs()
+        self.binding.clear_binding_outputs()
+        self._bound.clear()
 
 
 def open_engine(
