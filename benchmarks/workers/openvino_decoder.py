@@ -20,6 +20,7 @@ class Decoder:
         self._pipeline = genai.LLMPipeline(
             str(model), "CPU", INFERENCE_NUM_THREADS=threads, PERFORMANCE_HINT="LATENCY"
         )
+        self._calls = 0
 
     def prefill(self, tokens: int) -> float:
         """Seconds until a prompt's first new token."""
@@ -30,8 +31,13 @@ class Decoder:
         return float(self._generate(past, tokens + 1).get_tpot().mean) / 1e3 * tokens
 
     def _generate(self, prompt: int, new: int) -> Any:
-        ids = ov.Tensor(np.asarray([token_ids(prompt)], np.int64))
-        result = self._pipeline.generate(ids, max_new_tokens=new, ignore_eos=True, do_sample=False)
+        # Another first token each time: the pipeline keeps what a prompt begins with.
+        self._calls += 1
+        ids = np.asarray([token_ids(prompt)], np.int64)
+        ids[0, 0] += self._calls
+        result = self._pipeline.generate(
+            ov.Tensor(ids), max_new_tokens=new, ignore_eos=True, do_sample=False
+        )
         made = result.perf_metrics.get_num_generated_tokens()
         if made != new:
             raise RuntimeError(f"made {made} tokens, wants {new}")
