@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from tokenizers import AddedToken, Tokenizer
+from typing import TYPE_CHECKING, Any
 
 from smelt.errors import ArtifactError, SmeltError
-from smelt.runtime.template import ChatTemplate
 from smelt.runtime.vocabularies import SLOW_FILES, tokenizer_json
+
+if TYPE_CHECKING:  # 11 MB of libraries, which arrays alone do without
+    from tokenizers import Tokenizer
+
+    from smelt.runtime.template import ChatTemplate
 
 # Every file of a checkpoint that `Text` reads; compile copies those that are there.
 TEXT_FILES = (
@@ -53,14 +55,14 @@ class Text:
         tokenizer.no_truncation()
         self.tokenizer = tokenizer
         self.special = dict(special)
-        self._templates = {
-            name: ChatTemplate(source, place=f"chat template `{name}`")
-            for name, source in (templates or {}).items()
-        }
+        self._sources = dict(templates or {})
+        self._parsed: dict[str, ChatTemplate] = {}
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Text:
         """Build from the bytes of tokenizer files by name; see ``TEXT_FILES``."""
+        from tokenizers import Tokenizer
+
         config = _json(files, "tokenizer_config.json")
         mapped = _json(files, "special_tokens_map.json")
         source = files.get("tokenizer.json") or tokenizer_json(files)
@@ -119,12 +121,24 @@ class Text:
     @property
     def has_chat(self) -> bool:
         """Whether there is a chat template."""
-        return bool(self._templates)
+        return bool(self._sources)
 
     @property
-    def templates(self) -> Mapping[str, ChatTemplate]:
-        """The chat templates by name."""
-        return self._templates
+    def templates(self) -> Mapping[str, str]:
+        """The sources of the chat templates by name."""
+        return self._sources
+
+    def template(self, name: str) -> ChatTemplate:
+        """A chat template, parsed when it is first asked for; SmeltError where it cannot be."""
+        from smelt.runtime.template import ChatTemplate
+
+        if name not in self._sources:
+            known = ", ".join(sorted(self._sources))
+            raise SmeltError(f"no chat template `{name}`, there are: {known}")
+        if name not in self._parsed:
+            place = f"chat template `{name}`"
+            self._parsed[name] = ChatTemplate(self._sources[name], place=place)
+        return self._parsed[name]
 
     def render_chat(
         self,
@@ -152,16 +166,13 @@ class Text:
         return self.encode(self.render_chat(messages, **options), add_special=False)
 
     def _pick(self, name: str | None, *, with_tools: bool) -> ChatTemplate:
-        if not self._templates:
+        if not self._sources:
             raise SmeltError(
                 "the model has no chat template", hint="give a prompt instead of messages"
             )
         if name is None:
-            name = "tool_use" if with_tools and "tool_use" in self._templates else "default"
-        if name not in self._templates:
-            known = ", ".join(sorted(self._templates))
-            raise SmeltError(f"no chat template `{name}`, there are: {known}")
-        return self._templates[name]
+            name = "tool_use" if with_tools and "tool_use" in self._sources else "default"
+        return self.template(name)
 
 
 class TextStream:
@@ -286,6 +297,8 @@ def _content(token: Any) -> str | None:
 
 def _add_missing(tokenizer: Tokenizer, config: Mapping[str, Any]) -> None:
     """Add the tokens that only tokenizer_config.json knows, at the ids it gives."""
+    from tokenizers import AddedToken
+
     listed = config.get("added_tokens_decoder") or {}
     for key, row in sorted(listed.items(), key=lambda item: int(item[0])):
         content = _content(row)

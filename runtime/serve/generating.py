@@ -41,8 +41,8 @@ class GenerationService(Service):
     def reads_tool_calls(self) -> bool:
         """Whether calls of tools can be told from text."""
         name = "tool_use" if "tool_use" in self.text.templates else "default"
-        template = self.text.templates.get(name)
-        return template is not None and writes_tool_calls(template.source)
+        source = self.text.templates.get(name)
+        return source is not None and writes_tool_calls(source)
 
     @property
     def endpoints(self) -> Mapping[str, Endpoint]:

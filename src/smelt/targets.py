@@ -247,8 +247,9 @@ def _compiled_text(files: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[s
     except SmeltError as error:
         refused["tokenizer_refused"] = error.message
     variables = {"tools": None, "documents": None, "add_generation_prompt": True, **text.special}
-    for name, template in text.templates.items():
+    for name in text.templates:
         try:
+            template = text.template(name)
             compiled[template_file(name)] = compile_template(
                 template.source, variables, join_parts=not template.reads_parts
             )

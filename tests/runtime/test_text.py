@@ -184,6 +184,15 @@ def test_the_clock_and_refusals() -> None:
     assert caught.value.place == "chat template:2"
 
 
+def test_a_template_that_does_not_parse_costs_the_chat_alone() -> None:
+    base = model(models.smollm2_hf)
+    files = {"tokenizer.json": (base / "tokenizer.json").read_bytes()}
+    text = Text.load({**files, "chat_template.jinja": b"{% for %}"})
+    assert text.decode(text.encode("Hello")) == "Hello" and text.has_chat
+    with pytest.raises(ArtifactError, match="does not parse"):
+        text.render_chat([{"role": "user", "content": "Hi"}])
+
+
 HOSTILE = [
     "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",

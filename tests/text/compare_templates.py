@@ -55,7 +55,7 @@ def main(say: Callable[[str], object] = print) -> int:
         seen.add(source)
         try:
             text = Text(Tokenizer(kinds.BPE()), SPECIAL, {"default": source})
-            joins = not text.templates["default"].reads_parts
+            joins = not text.template("default").reads_parts
             given = {"tools": None, "documents": None, "add_generation_prompt": True, **SPECIAL}
             check = compare_template(
                 text, "default", compile_template(source, given, join_parts=joins)
