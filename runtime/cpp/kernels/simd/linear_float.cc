@@ -46,7 +46,6 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
   };
   int64_t k = 0;
   for (; k + kCols * kBlocks <= w.padded_cols; k += kCols * kBlocks) {
-    if (kRows == 1) PrefetchWeights(reader[0].p, Reader::kBytes * kBlocks);
 #pragma GCC unroll 8
     for (int b = 0; b < kBlocks; ++b) step(b * kCols);
   }

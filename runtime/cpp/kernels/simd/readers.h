@@ -9,7 +9,6 @@ namespace SMELT_ISA_NS {
 // A reader turns the next kCols columns of a panel into vectors of 16 rows.
 struct ReadF32 {
   static constexpr int kCols = 1;
-  static constexpr int64_t kBytes = 64;  // of a block
   const uint8_t* p;
   void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 64; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
@@ -20,7 +19,6 @@ struct ReadF32 {
 
 struct ReadF16 {
   static constexpr int kCols = 1;
-  static constexpr int64_t kBytes = 32;  // of a block
   const uint8_t* p;
   void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 32; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
@@ -31,7 +29,6 @@ struct ReadF16 {
 
 struct ReadBf16 {
   static constexpr int kCols = 2;
-  static constexpr int64_t kBytes = 64;  // of a block
   const uint8_t* p;
   void Begin(const PackedMatrix& w, int64_t panel) { p = w.codes + panel * w.padded_cols * 32; }
   SMELT_INLINE_MEMBER void Next(Vf* out) {
@@ -46,7 +43,6 @@ struct ReadBf16 {
 template <Format kFormat, bool kZeros>
 struct ReadCodes {
   static constexpr int kCols = kFormat == Format::kInt4 ? 8 : 4;
-  static constexpr int64_t kBytes = 64;
   const uint8_t* p;
   const uint16_t* scales;
   const uint8_t* zeros;
