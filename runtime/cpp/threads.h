@@ -66,4 +66,28 @@ void ParallelFor(ThreadPool* pool, int64_t count, const Body& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
+// The same where neighbouring tasks read neighbouring memory: each thread takes the next task of a
+// slice of its own, so that it reads on where it was, and then what is left of the others' slices.
+template <typename Body>
+void ParallelSlices(ThreadPool* pool, int64_t count, const Body& body) {
+  const int threads = pool == nullptr ? 1 : pool->threads();
+  if (threads == 1 || count <= 1) return ParallelFor(pool, count, body);
+  struct alignas(64) Slice {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  Slice slices[ThreadPool::kMaxThreads];
+  for (int i = 0; i < threads; ++i) {
+    slices[i].next.store(count * i / threads, std::memory_order_relaxed);
+    slices[i].end = count * (i + 1) / threads;
+  }
+  ParallelFor(pool, threads, [&](int64_t own, int thread) {
+    for (int i = 0; i < threads; ++i) {
+      Slice& slice = slices[(own + i) % threads];
+      for (int64_t task; (task = slice.next.fetch_add(1, std::memory_order_relaxed)) < slice.end;)
+        body(task, thread);
+    }
+  });
+}
+
 }  // namespace smelt

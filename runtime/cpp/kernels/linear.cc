@@ -123,7 +123,7 @@ void Linear(const Exec& exec, const LinearArgs& a, void* scratch) {
   const int64_t spread = tiles <= 2 * exec.threads() ? 1 : CeilDiv(tiles, 2 * exec.threads());
   const int64_t tile_step = spread > reuse ? spread : reuse < tiles ? reuse : tiles;
   const int64_t tile_tasks = CeilDiv(tiles, tile_step);
-  ParallelFor(exec.pool, panel_tasks * tile_tasks, [&](int64_t task, int thread) {
+  ParallelSlices(exec.pool, panel_tasks * tile_tasks, [&](int64_t task, int thread) {
     const int64_t panel = task / tile_tasks * panel_step, first = task % tile_tasks * tile_step;
     const int64_t panel_last = panel + panel_step < panels ? panel + panel_step : panels;
     const int64_t last = first + tile_step < tiles ? first + tile_step : tiles;
