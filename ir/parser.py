@@ -33,7 +33,6 @@ def parse_program(text: str) -> Program:
 
 
 def _program(text: str) -> Program:
-    """The program whose text this is; SmeltError with the line of the first fault."""
     lines = text.splitlines()
     head = lines[0].split() if lines else []
     if len(head) != 3 or head[0] != "program":

@@ -144,7 +144,7 @@ def apply(
     """One step, verified, with its receipt; ``typed``: nodes that need no second look."""
     before = count_nodes(program)
     start = time.perf_counter()
-    with recording() as record, beside(program.nodes()[0]):
+    with recording() as record, beside(program.nodes()[0], ""):
         program = step(program)
     seconds = time.perf_counter() - start
     verify(program, after=name, typed=typed)

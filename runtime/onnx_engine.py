@@ -142,14 +142,13 @@ class OnnxEngine:
         for slot in graph.past:
             if slot not in self._state:
                 self._state[slot] = _value(self._empty(self._slot(slot), symbols))
-            if graph.is_new(PAST + slot, self._state[slot]):
-                binding.bind_ortvalue_input(PAST + slot, self._state[slot])
+            graph.bind(PAST + slot, self._state[slot])
         for name in graph.outputs:
             slot = name.removeprefix(PRESENT)
             if name == slot or not self._in_place(slot):
                 binding.bind_output(name, "cpu")
-            elif graph.is_new(name, self._state[slot]):
-                binding.bind_ortvalue_output(name, self._state[slot])
+            else:
+                graph.bind(name, self._state[slot])
         graph.session.run_with_iobinding(binding)
         results: dict[str, Array] = {}
         for name, value in zip(graph.outputs, binding.get_outputs(), strict=True):
@@ -228,11 +227,14 @@ class _Graph:
         self.binding = session.io_binding()
         self._bound: dict[str, Any] = {}
 
-    def is_new(self, name: str, value: Any) -> bool:
-        """Whether a name must be bound again: a shared buffer stays what it was."""
-        was = self._bound.get(name)
+    def bind(self, name: str, value: Any) -> None:
+        """Bind state to a name, unless it is bound already: a shared buffer stays what it was."""
+        if self._bound.get(name) is value:
+            return
+        past = name.startswith(PAST)
+        put = self.binding.bind_ortvalue_input if past else self.binding.bind_ortvalue_output
+        put(name, value)
         self._bound[name] = value
-        return was is not value
 
     def unbind(self) -> None:
         """Let go of all that is bound."""

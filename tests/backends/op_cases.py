@@ -13,6 +13,7 @@ from smelt.ir.program import Slot
 from smelt.ir.tensor import Tensor
 from smelt.ir.types import DType, parse_type
 from tests.backends.op_case import (
+    Array,
     Bf16,
     Cached,
     Case,
@@ -25,8 +26,6 @@ from tests.backends.op_case import (
     case_of,
     sizes_of,
 )
-
-Array = np.ndarray[Any, Any]
 
 X = "f32[batch, seq, 6]"
 IDS = "i64[batch, seq]"

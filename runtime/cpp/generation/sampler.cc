@@ -87,8 +87,8 @@ Status Sampler::Begin(const int64_t* prompt, size_t count) {
   return Status();
 }
 
-// NaN and infinity are refused before they spread.
-Status Sampler::CheckLogits(const float* logits) const {
+// The largest logit; NaN and infinity are refused before they spread.
+Result<float> Sampler::MostOf(const float* logits) const {
   bool is_number;
   const float most = Most(logits, vocabulary_, &is_number);
   if (!is_number || most == INFINITY) {
@@ -99,7 +99,7 @@ Status Sampler::CheckLogits(const float* logits) const {
     return Error(Code::kOutOfRange, "no token is allowed at new token %zu of row %lld", made(),
                  static_cast<long long>(settings_.row));
   }
-  return Status();
+  return most;
 }
 
 Result<int64_t> Sampler::Choose(float* logits, Workspace* work) {
@@ -110,14 +110,15 @@ Result<int64_t> Sampler::Choose(float* logits, Workspace* work) {
     LogSum(logits, vocabulary_, work, &most_logit_, &log_sum_);
   }
   Process(settings_, history_, static_cast<size_t>(most_), logits, vocabulary_, work);
-  SMELT_TRY(CheckLogits(logits));
-  const int64_t id = Pick(logits, work);
+  Result<float> most = MostOf(logits);
+  if (!most.ok()) return std::move(most.status());
+  const int64_t id = Pick(logits, *most, work);
   Take(id, is_late);
   if (settings_.logprobs >= 0) Score(raw_.data(), work);
   return id;
 }
 
-int64_t Sampler::Pick(float* logits, Workspace* work) {
+int64_t Sampler::Pick(float* logits, float most, Workspace* work) {
   const Watermark* mark = settings_.has_watermark() ? &mark_ : nullptr;
   if (!settings_.greedy()) {
     const double u = Uniform(settings_.seed, static_cast<uint32_t>(settings_.row),
@@ -128,8 +129,9 @@ int64_t Sampler::Pick(float* logits, Workspace* work) {
     const uint32_t tried = Largest(logits, vocabulary_, Watermark::kTried, work);
     mark->ForGreen(tokens(), size(), work->order.get(), tried,
                    [&](uint32_t green) { logits[green] += mark->bias(); });
+    most = Most(logits, vocabulary_, nullptr);
   }
-  return Likeliest(logits, vocabulary_);
+  return std::find(logits, logits + vocabulary_, most) - logits;
 }
 
 void Sampler::Score(const float* logits, Workspace* work) {

@@ -58,8 +58,8 @@ class Sampler {
  private:
   using Clock = std::chrono::steady_clock;
   Sampler() = default;
-  Status CheckLogits(const float* logits) const;
-  int64_t Pick(float* logits, Workspace* work);
+  Result<float> MostOf(const float* logits) const;
+  int64_t Pick(float* logits, float most, Workspace* work);
   void Score(const float* logits, Workspace* work);
   void Take(int64_t id, bool is_late);
 

@@ -247,14 +247,8 @@ float Most(const float* logits, int64_t count, bool* is_number) {
     most[0] = logits[i] > most[0] ? logits[i] : most[0];
     bad[0] |= logits[i] != logits[i];
   }
-  *is_number = std::count(bad, bad + kLanes, 0) == kLanes;
+  if (is_number) *is_number = std::count(bad, bad + kLanes, 0) == kLanes;
   return *std::max_element(most, most + kLanes);
-}
-
-int64_t Likeliest(const float* logits, int64_t count) {
-  bool is_number;
-  const float most = Most(logits, count, &is_number);
-  return std::find(logits, logits + count, most) - logits;
 }
 
 int64_t Draw(const float* logits, int64_t count, const Settings& settings, double u,

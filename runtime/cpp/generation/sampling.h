@@ -7,11 +7,8 @@
 
 namespace smelt::generation {
 
-// The largest logit, and whether none is NaN.
+// The largest logit, and whether none is NaN (`is_number` may be null).
 float Most(const float* logits, int64_t count, bool* is_number);
-
-// The smallest id among the largest logits, which hold no NaN.
-int64_t Likeliest(const float* logits, int64_t count);
 
 // The id at which the cumulative distribution of what the samplers keep exceeds `u`. At least one
 // logit is above minus infinity. `mark` may be null.
