@@ -23,7 +23,11 @@ struct ThreadPool::Worker {
 namespace {
 
 constexpr uint32_t kClosed = 0xFFFFFFFFu;  // no task index reaches it
-constexpr int64_t kSpinNanoseconds = 20000;
+// Beside a neighbour on one of the cores, a thread that spins uses up its share of that core, and
+// is then left out for whole turns of the scheduler. Two waits that no task explains, soon after
+// each other, tell of one: for a while threads then go to sleep almost at once.
+constexpr int64_t kSpin = 20000, kShortSpin = 2000;  // nanoseconds
+constexpr int64_t kStall = 1000000, kAgain = 100000000, kPolite = 1000000000;
 
 void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -41,8 +45,10 @@ int64_t Now() {
 
 // Spins until ready() or the time is over; says whether it was ready.
 template <typename Ready>
-bool SpinUntil(const Ready& ready) {
-  const int64_t end = Now() + kSpinNanoseconds;
+bool SpinUntil(const Ready& ready, const std::atomic<int64_t>& polite_until) {
+  const int64_t start = Now();
+  const bool is_polite = start < polite_until.load(std::memory_order_relaxed);
+  const int64_t end = start + (is_polite ? kShortSpin : kSpin);
   do {
     for (int i = 0; i < 32; ++i) {
       if (ready()) return true;
@@ -151,7 +157,7 @@ void ThreadPool::WorkLoop(int thread) {
   };
   while (!stop_.load(std::memory_order_relaxed)) {
     RunSome(thread);
-    if (SpinUntil(open)) continue;
+    if (SpinUntil(open, polite_until_)) continue;
     pthread_mutex_lock(&sleep.mutex);
     sleeping_.fetch_add(1);
     while (!open()) pthread_cond_wait(&sleep.work, &sleep.mutex);
@@ -181,12 +187,17 @@ void ThreadPool::Run(int64_t count, Task task, void* context) {
   }
   RunSome(0);
   const auto finished = [this, count] { return done_.load(std::memory_order_seq_cst) == count; };
-  if (SpinUntil(finished)) return;
+  if (SpinUntil(finished, polite_until_)) return;
+  const int64_t start = Now();
   pthread_mutex_lock(&sleep.mutex);
   caller_sleeps_.store(true);
   while (!finished()) pthread_cond_wait(&sleep.finished, &sleep.mutex);
   caller_sleeps_.store(false);
   pthread_mutex_unlock(&sleep.mutex);
+  const int64_t end = Now();
+  if (end - start < kStall) return;
+  if (end - stalled_ < kAgain) polite_until_.store(end + kPolite, std::memory_order_relaxed);
+  stalled_ = end;
 }
 
 #else  // a platform without threads

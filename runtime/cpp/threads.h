@@ -47,6 +47,10 @@ class ThreadPool {
   std::atomic<int32_t> sleeping_{0};
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};
+  // Nanoseconds of the clock, the caller's to write: until when threads spin for a shorter time,
+  // and when the caller last waited for long.
+  std::atomic<int64_t> polite_until_{0};
+  int64_t stalled_ = 0;
   int threads_ = 1;
   alignas(64) unsigned char storage_[4096];  // platform handles of the workers, mutex and condition
                                              // variables
