@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 import smelt
-from benchmarks import llama_quality
+from benchmarks import genai_quality, llama_quality
 from benchmarks.engines import Engine, step
 from benchmarks.prepare import Missing, Preparer
-from benchmarks.report import FORMATS, LLAMA, at_most, table
+from benchmarks.report import FORMATS, GENAI, LLAMA, at_most, table
 from smelt.runtime.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -61,7 +61,7 @@ def chapter(
     exact = compare(wanted, wanted, scored).perplexity
     results: Results = []
     for engine in engines:
-        if not engine.ours and not engine.name.startswith(LLAMA):
+        if not engine.ours and not engine.name.startswith((LLAMA, GENAI)):
             continue
         say(f"quality of {engine.name}")
         try:
@@ -69,6 +69,10 @@ def chapter(
             if engine.ours:
                 session = smelt.open(artifact)
                 halves = (_logits(session, part)[WINDOW // 2 :] for part in parts)
+                results.append((engine, compare(halves, wanted, scored)))
+            elif engine.name.startswith(GENAI):
+                logits = genai_quality.Logits(artifact)
+                halves = (logits(part)[WINDOW // 2 :] for part in parts)
                 results.append((engine, compare(halves, wanted, scored)))
             else:
                 program = preparer.folder / dict(engine.variables)["LLAMA_PERPLEXITY"]
@@ -81,19 +85,25 @@ def chapter(
     title = f"### Quality, SmolLM2-135M: {sum(map(len, scored)) - count} tokens, each after"
     title += f" {WINDOW // 2} or more in windows of {WINDOW}"
     head = ["engine", "format", "perplexity (against f32)", "KL, nats a token"]
-    head += ["same likeliest token", "KL ≤ llama.cpp's"]
+    head += ["same likeliest token", "KL ≤ the peer's"]
     return "\n\n".join([title, table(head, [_row(e, q, results, exact) for e, q in results])])
 
 
 def _row(engine: Engine, found: Quality | str, every: Results, exact: float) -> list[str]:
     if isinstance(found, str):
         return [engine.name, FORMATS[engine.format], f"missing: {found}", "", "", ""]
-    llamas = [
-        other.divergence
+    rival = GENAI if engine.against else LLAMA
+    peers = [
+        (other.divergence, peer.name)
         for peer, other in every
-        if isinstance(other, Quality) and not peer.ours and peer.format == engine.format
+        if isinstance(other, Quality)
+        and peer.name.startswith(rival)
+        and peer.format == engine.format
     ]
-    goal = at_most(found.divergence, min(llamas, default=0.0)) if engine.ours else "–"
+    goal = "–"
+    if engine.ours and peers:
+        best, name = min(peers)
+        goal = f"{name}: {at_most(found.divergence, best)}"
     return [
         engine.name,
         FORMATS[engine.format],

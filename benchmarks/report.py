@@ -10,7 +10,7 @@ from benchmarks.driver import FIRST_PROMPT, Job, Track
 from benchmarks.figures import Spread, faster, fastest_peer, spread
 
 FORMATS = {"int4": "4 bits", "int8": "8 bits", "bf16": "bf16", "f32": "f32"}
-LLAMA = "llama.cpp"
+LLAMA, GENAI = "llama.cpp", "onnxruntime-genai"
 #: Seconds, of the first token of a short prompt after opening.
 FIRST_GOAL = 0.025
 _NONE = "–"

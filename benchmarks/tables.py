@@ -38,7 +38,9 @@ def decoders(model: str) -> tuple[Engine, ...]:
     """Engines that generate, by format."""
 
     def ours(name: str, form: str, options: str) -> Engine:
-        options += " --context 1024" if form == "f32" else " --kv f16 --context 1024"
+        # Where inputs are rounded too, the cache is bf16 by itself.
+        is_rounded = form == "bf16" or "activations" in options
+        options += " --context 1024" + ("" if form == "f32" or is_rounded else " --kv f16")
         return _smelt(name, form, model, "smelt_decoder", options)
 
     def onnx(name: str, options: str) -> Engine:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import limits, llama_quality, neighbour, peers
+from benchmarks import genai_quality, limits, llama_quality, neighbour, peers
 from benchmarks.__main__ import PARTS, SOURCES
 from benchmarks.driver import Job, Sample, Track
 from benchmarks.engines import Engine, Step, step
@@ -136,6 +139,26 @@ def test_log_probabilities_for_llama_cpp_are_the_reference_s(tmp_path: Path) -> 
     wanted = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     wanted = np.maximum(wanted, wanted.max(axis=-1, keepdims=True) - 16)[:, 4:7]
     assert np.abs(found - wanted).max() < 2e-4
+
+
+def test_logits_of_genai_are_those_of_its_graph(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    past = helper.make_tensor_value_info("past.0.key", TensorProto.FLOAT, ["b", 2, "past", "dim"])
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["b", "seq"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", "seq", 5])
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "input_ids"], ["logits"])],
+        "tiny",
+        [ids, past],
+        [logits],
+        [numpy_helper.from_array(table, "table")],
+    )
+    opset = [helper.make_opsetid("", 21)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "model.onnx")
+    decoder = {"num_key_value_heads": 2, "head_size": 3}
+    (tmp_path / "genai_config.json").write_text(json.dumps({"model": {"decoder": decoder}}))
+    found = genai_quality.Logits(tmp_path)([4, 1, 8])
+    np.testing.assert_array_equal(found, table[[4, 1, 8]])
 
 
 def test_figures_of_llama_perplexity_are_read() -> None:
