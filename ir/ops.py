@@ -25,7 +25,12 @@ from smelt.ir.composites.attention import (
     rope_table,
     split_heads,
 )
-from smelt.ir.composites.bf16 import bf16_gather, bf16_grouped_linear, bf16_linear
+from smelt.ir.composites.bf16 import (
+    bf16_attention,
+    bf16_gather,
+    bf16_grouped_linear,
+    bf16_linear,
+)
 from smelt.ir.composites.calls import is_further_token
 from smelt.ir.composites.norms import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from smelt.ir.composites.quantized import (

@@ -11,6 +11,7 @@ from smelt.errors import SmeltError
 from smelt.ir.printer import print_program
 from smelt.ir.program import Program
 from smelt.ir.tensor import Tensor, beside
+from smelt.ir.types import DType
 from smelt.ir.verify import verify
 from smelt.passes.expand import Expand
 from smelt.passes.fold import fold
@@ -24,6 +25,7 @@ from smelt.passes.plan_kv import PlanKv
 from smelt.passes.quantize import Quantize
 from smelt.passes.receipt import Receipt, recording
 from smelt.passes.recognise import recognise
+from smelt.passes.round_attention import round_attention
 
 Pass = Callable[[Program], Program]
 
@@ -53,8 +55,22 @@ def _quantize(s: Settings) -> Pass | None:
     return Quantize(quant, ACTIVATION_TERMS[s.target] if wanted is None else wanted)
 
 
+def _rounds_inputs(s: Settings) -> bool:
+    """Whether linears see inputs as coarse as bf16: one int8 term, or bf16 itself."""
+    quant = s.options.quant
+    if quant is None or s.target not in BF16_ATTENTION:
+        return False
+    terms = ACTIVATION_TERMS[s.target] if quant.activations is None else quant.activations
+    return terms > 0 if quant.scheme.is_bf16 else terms == 1
+
+
 def _plan_kv(s: Settings) -> Pass:
-    return PlanKv(s.options.kv, s.options.context)
+    kv = DType.BF16 if s.options.kv is None and _rounds_inputs(s) else s.options.kv
+    return PlanKv(kv, s.options.context)
+
+
+def _round_attention(s: Settings) -> Pass | None:
+    return round_attention if _rounds_inputs(s) else None
 
 
 def _expand(s: Settings) -> Pass:
@@ -70,6 +86,10 @@ ACTIVATION_TERMS = {
     "tensorrt": 0,
     "edge": 2,
 }
+
+#: Targets that multiply in attention as bf16 where inputs of linears are rounded as coarsely, and
+#: then keep caches as bf16 unless the user says otherwise.
+BF16_ATTENTION = ("edge",)
 
 #: Weights that stay float on a target unless the recipe names them: TensorRT gathers no codes.
 FLOAT_ROLES = {"tensorrt": ("embedding",)}
@@ -92,6 +112,7 @@ _JOIN_ROWS: tuple[Step, ...] = (
 _AFTER: tuple[Step, ...] = (
     ("quantize", _quantize),
     ("plan_kv", _plan_kv),
+    ("round_attention", _round_attention),
     ("expand", _expand),
     ("fold_expanded", lambda s: fold),
     ("lift_weights", lambda s: lift_weights),

@@ -67,15 +67,21 @@ class Distribution(_Record):
     passed: bool
 
 
-class FollowedSteps(_Record):
+class StepError(_Record):
+    """The worst of several tensors, over the scale of its channel."""
+
+    max_error: Finite
+    place: str
+    tolerance: Finite
+
+
+class FollowedSteps(StepError):
     """The artifact's tensors that the reference, from the artifact's own inputs, computed too."""
 
     tensors: Natural
     followed: Natural
-    max_error: Finite
-    """The worst of those followed, over the scale of its channel."""
-    place: str
-    tolerance: Finite
+    bf16_attention: StepError | None = None
+    """Of attention whose probabilities may be rounded to bf16; not among the others."""
 
 
 class Inputs(_Record):

@@ -74,7 +74,7 @@ OPCODES: Final[dict[str, tuple[int, str]]] = {
     "append": (80, "s"),
     "write_state": (81, "s"),
     "load_cache": (82, ""),
-    "attention": (83, "ffww"),
+    "attention": (83, "ffwww"),
 }
 
 #: The kernels' activations by the IR's names (kernels.h, enum Activation).

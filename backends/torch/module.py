@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smelt.backends.torch.rows import fused, primitives, torch_dtype
+from smelt.backends.torch.rows import COARSE, fused, primitives, torch_dtype
 from smelt.backends.torch.state import State
 from smelt.backends.torch.stored import Stored, run
 from smelt.errors import ArtifactError, UnsupportedError
@@ -36,13 +36,13 @@ def build_module(
 
     ``forward(function="main", state=None, **inputs)`` gives a dict of outputs. Parameters are the
     checkpoint's (``state_dict`` has its keys); weights that the compiler derived are buffers. With
-    ``use_fused=False`` every composite is computed by its meaning: that is the reference. With
-    ``is_resident=False`` nothing is registered: each weight is read where it is used and let go, so
-    memory stays at about the largest tensor.
+    ``use_fused=False`` every composite but those in `COARSE` is computed by its meaning: that is
+    the reference. With ``is_resident=False`` nothing is registered: each weight is read where it is
+    used and let go, so memory stays at about the largest tensor.
     """
     from torch import nn
 
-    kept = fused() if use_fused else {}
+    kept = {n: row for n, row in fused().items() if use_fused or n in COARSE}
     composites = {n.op.name for n in program.nodes() if n.op.is_composite} - kept.keys()
     if composites:
         raise UnsupportedError(f"expand these composites first: {', '.join(sorted(composites))}")
@@ -57,9 +57,9 @@ def build_module(
             self._derived: dict[str, str] = {}
             self._moved: dict[str, str] = {}
             self.lazy = None if is_resident else weights
-            #: Hears where each tensor of a call comes from, and the tensor; what it answers, if
-            #: not None, takes the tensor's place.
-            self.listener: Callable[[str, Any], Any] | None = None
+            #: Hears the node of each tensor of a call, and the tensor; what it answers, if not
+            #: None, takes the tensor's place.
+            self.listener: Callable[[Node, Any], Any] | None = None
             if is_resident:
                 _register(self, program, weights, device)
 
@@ -135,7 +135,7 @@ def _run(module: Any, plan: _Plan, state: State, inputs: Mapping[str, Tensor]) -
             else:
                 values[index] = step.row(*operands, **attrs)
             if module.listener is not None:
-                instead = module.listener(step.node.source, values[index])
+                instead = module.listener(step.node, values[index])
                 values[index] = values[index] if instead is None else instead
         for dead in step.dead:
             del values[dead]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smelt.backends.torch.module import build_module
+from smelt.backends.torch.rows import COARSE
 from smelt.ir import ops
 from smelt.ir.materialize import Weights, fixed_shape
 from smelt.ir.program import Program
@@ -16,15 +17,21 @@ CODES_AT_ONCE = 1 << 20
 
 
 def reference_module(program: Program, weights: Weights, *, is_resident: bool = True) -> Any:
-    """An ``nn.Module`` of the program in which nothing is fused; see ``build_module``."""
+    """An ``nn.Module`` of the program in which nothing is fused but what rounds coarsely, so that
+    who listens to it can tell; see ``build_module``.
+    """
     program = rewrite_program(program, _split)
-    while any(node.op.is_composite for node in program.nodes()):
+    while any(_is_expanded(node) for node in program.nodes()):
         program = rewrite_program(program, _expand)
     return build_module(program, weights, use_fused=False, is_resident=is_resident)
 
 
+def _is_expanded(node: Tensor) -> bool:
+    return node.op.is_composite and node.op.name not in COARSE
+
+
 def _expand(node: Tensor) -> Any:
-    return node.op.expand(node) if node.op.is_composite else None
+    return node.op.expand(node) if _is_expanded(node) else None
 
 
 def _split(node: Tensor) -> Tensor | None:

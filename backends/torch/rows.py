@@ -76,6 +76,10 @@ def primitives() -> dict[str, Row]:
     return rows
 
 
+#: Composites that a target may compute more coarsely than f32 sums in another order.
+COARSE = frozenset({"bf16_attention"})
+
+
 @cache
 def fused() -> dict[str, Row]:
     """Rows of composites, by op name; without one a composite is expanded."""
@@ -83,6 +87,7 @@ def fused() -> dict[str, Row]:
 
     return {
         "attention": _attention,
+        "bf16_attention": _bf16_attention,
         "layer_norm": _layer_norm,
         "rms_norm": _rms_norm,
         "softmax": lambda x: functional.softmax(x, dim=-1),
@@ -272,6 +277,22 @@ def _attention(
         scores = torch.cat([scores, column], -1)
     weights = functional.softmax(scores.float(), dim=-1).to(q.dtype)
     return weights[..., :keys] @ v
+
+
+def _bf16_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    sinks: Tensor | None,
+    scale: float,
+    **attrs: Any,
+) -> Tensor:
+    import torch
+
+    q, k, v = (x.to(torch.bfloat16).to(x.dtype) for x in (q * scale, k, v))
+    return _attention(q, k, v, mask, bias, sinks, scale=1.0, **attrs)
 
 
 def _added(allowed: Tensor | None, bias: Tensor | None, q: Tensor) -> Tensor | None:

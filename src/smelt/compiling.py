@@ -261,10 +261,10 @@ class _Job:
         inputs = activations(self.optimized, self.settings.quant)
         if "i8" in kinds or inputs == "int8":
             return "int8"
+        if inputs == "bf16":
+            return "bf16_inputs"
         found = next((kind for kind in ("bf16", "f16") if kind in kinds), "f32")
-        if found != "f32" or inputs == "float":
-            return found
-        return "bf16_inputs" if inputs == "bf16" else inputs
+        return found if found != "f32" or inputs == "float" else inputs
 
 
 def _paths(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from smelt.ir.tensor import Tensor
 from smelt.probe import Probe
 from smelt.trace import TRACERS
 
@@ -25,6 +26,27 @@ Array = np.ndarray[Any, Any]
 
 #: Most that two orders of f32 sums part, over the scale of a channel; see `verify.TOLERANCES`.
 SAME = 1e-4
+#: The same of `bf16_attention`, whose probabilities may be rounded to bf16: half a step is 2^-9 of
+#: each, and a result is divided by their rounded sum.
+BF16 = 2.0**-8
+_ALLOWED = {"bf16_attention": BF16}
+#: Ops whose results the artifact has too, or tensors made of them: where none lies between, what
+#: comes out of followed tensors is the artifact's.
+_SUMS = frozenset(
+    {
+        "linear",
+        "grouped_linear",
+        "matmul",
+        "conv",
+        "sum",
+        "mean",
+        "cumsum",
+        "selective_scan",
+        "recurrence",
+        "linear_attention",
+        "bf16_attention",
+    }
+)
 #: Elements that tell quickly that two tensors differ.
 _FEW = 64
 
@@ -106,21 +128,29 @@ class Follower:
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._left: dict[tuple[int, ...], list[tuple[_Kept, Array]]] = {}
+        self._taken: set[Tensor] = set()
         self._calls: dict[str, int] = {}
-        #: The artifact's tensors, those followed, and the worst of these over its channel's scale.
-        self.tensors, self.followed, self.worst, self.place = 0, 0, 0.0, ""
+        #: The artifact's tensors, and those followed.
+        self.tensors, self.followed = 0, 0
+        #: By what was allowed: the worst of those followed, over its channel's scale, and where.
+        self.worst: dict[float, tuple[float, str]] = {}
+
+    @property
+    def allowed(self) -> float:
+        """The most that any tensor was allowed."""
+        return max(self.worst, default=SAME)
 
     def begin(self, function: str) -> None:
         """The reference's next call is one of this function."""
         index = self._calls.get(function, 0)
         self._calls[function] = index + 1
-        self._left = {}
+        self._left, self._taken = {}, set()
         for kept in self._trace.tensors(function, index):
             self.tensors += 1
             self._left.setdefault(kept.shape, []).append((kept, _few(kept.read())))
 
-    def hear(self, place: str, tensor: Any) -> Any:
-        """A torch tensor of the reference; the artifact's in its stead, or None."""
+    def hear(self, node: Tensor, tensor: Any) -> Any:
+        """A torch tensor of the reference, and its node; the artifact's in its stead, or None."""
         import torch
 
         if getattr(tensor, "dtype", None) is not torch.float32:
@@ -128,6 +158,9 @@ class Follower:
         candidates = self._left.get(tuple(tensor.shape), [])
         if not candidates:
             return None
+        allowed = _ALLOWED.get(node.op.name, SAME)
+        if allowed > SAME and not all(map(self._is_followed, node.inputs)):
+            return None  # its inputs differ, and so may it by more than what it rounds
         own = tensor.numpy()
         few = _few(own)
         bound = 0.01 * float(np.abs(few).max(initial=0.0))
@@ -136,14 +169,20 @@ class Follower:
                 continue
             found = kept.read()
             error = difference(own, found)
-            if error > SAME:
+            if error > allowed:
                 continue
             del candidates[index]
             self.followed += 1
-            if error > self.worst:
-                self.worst, self.place = error, place
+            self._taken.add(node)
+            self.worst[allowed] = max(self.worst.get(allowed, (0.0, "")), (error, node.source))
             return torch.from_numpy(found.copy())
         return None
+
+    def _is_followed(self, node: Tensor) -> bool:
+        """Whether a tensor is the artifact's, or comes of such by no sums: shapes, rotations."""
+        if node in self._taken or not node.inputs:
+            return True
+        return node.op.name not in _SUMS and all(map(self._is_followed, node.inputs))
 
 
 def _few(array: Array) -> Array:

@@ -163,6 +163,12 @@ def _certificate(c: Certificate | None) -> Iterator[str]:
             f"tensors met, worst error {c.steps.max_error:.1e} of its channel; outputs and caches "
             "above only inform"
         )
+        if c.steps.bf16_attention is not None:
+            worst = c.steps.bf16_attention
+            yield (
+                "             attention by bf16 products: "
+                f"worst error {worst.max_error:.1e} of {worst.tolerance:.1e}"
+            )
     if c.distribution is not None:
         d = c.distribution
         yield (

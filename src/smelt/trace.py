@@ -72,7 +72,7 @@ def _is_same(found: Array, known: Array, tolerance: float) -> bool:
 def _torch(engine: Any, function: str, inputs: Mapping[str, Array]) -> Iterator[Array]:
     heard: list[Array] = []
 
-    def listen(place: str, tensor: Any) -> None:
+    def listen(node: Any, tensor: Any) -> None:
         if hasattr(tensor, "is_floating_point") and tensor.is_floating_point():
             heard.append(tensor.detach().cpu().float().numpy())
 

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from smelt.errors import ParityError
-from smelt.following import SAME, Follower
+from smelt.following import BF16, SAME, Follower
 from smelt.ir.materialize import Weights
 from smelt.ir.program import Program
+from smelt.ir.tensor import Tensor
 from smelt.probe import SEED, Call, Probe, pair
 from smelt.runtime.certificate import (
     Certificate,
@@ -26,6 +27,7 @@ from smelt.runtime.certificate import (
     LayerDivergence,
     OutputCheck,
     SlotCheck,
+    StepError,
     Tolerance,
 )
 from smelt.runtime.engine import Engine
@@ -116,13 +118,13 @@ def expected(
     return Expected(outputs, held, places.sketches)
 
 
-def _listener(places: Places | None, follower: Follower | None) -> Callable[[str, Any], Any]:
+def _listener(places: Places | None, follower: Follower | None) -> Callable[[Tensor, Any], Any]:
     """Both hear what the reference computed; only the second answers."""
 
-    def hear(place: str, tensor: Any) -> Any:
+    def hear(node: Tensor, tensor: Any) -> Any:
         if places is not None:
-            places.hear(place, tensor)
-        return None if follower is None else follower.hear(place, tensor)
+            places.hear(node.source, tensor)
+        return None if follower is None else follower.hear(node, tensor)
 
     return hear
 
@@ -201,7 +203,7 @@ def certify(
             probe.steps[0].function,
             probe.steps[0].inputs,
             near.places,
-            tolerance.value if followed is None else SAME,
+            tolerance.value if followed is None else followed.follower.allowed,
         ),
     )
     tolerances: tuple[Tolerance, ...] = (tolerance,)
@@ -283,10 +285,14 @@ def _steps(follower: Follower) -> FollowedSteps:
     return FollowedSteps(
         tensors=follower.tensors,
         followed=follower.followed,
-        max_error=follower.worst,
-        place=follower.place,
-        tolerance=SAME,
+        **_worst(follower, SAME),
+        bf16_attention=StepError(**_worst(follower, BF16)) if BF16 in follower.worst else None,
     )
+
+
+def _worst(follower: Follower, allowed: float) -> dict[str, Any]:
+    error, place = follower.worst.get(allowed, (0.0, ""))
+    return {"max_error": error, "place": place, "tolerance": allowed}
 
 
 def tolerance_of(rounding: str) -> Tolerance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -284,6 +285,11 @@ def _attention() -> Iterator[Case]:
     yield Case("attention", (In(q), In(own), In(own), real), attrs, "no cache", matters=matters)
     bias = "f32[1, 4, seq, seq]"
     yield case_of("attention", q, own, own, real, bias, scale=1.0, note="bias")
+    yield case_of("bf16_attention", q, k, "f32[batch, 2, source, 5]", scale=0.3)
+    yield case_of("bf16_attention", q, own, own, real, bias, scale=0.3, note="bias")
+    yield Case(
+        "bf16_attention", (In(q), In(own), In(own), real), attrs, "no cache", matters=matters
+    )
     for heads, group in ((4, 4), (4, 2), (3, 1)):
         yield from _cached_attention(heads, group)
 
@@ -314,6 +320,7 @@ def _cached_attention(heads: int, kv_heads: int) -> Iterator[Case]:
     yield case("sinks", mask, None, Par(f"f32[{heads}]"))
     bias = In(f"f32[1, {heads}, seq, past + seq]")
     yield case("bias", mask, bias)
+    yield replace(case("bf16", mask, softcap=1.5), op="bf16_attention")
     narrow = Cached(f"f32[batch, {kv_heads}, seq, 5]", "layers.0.value")
     yield Case(
         "attention",

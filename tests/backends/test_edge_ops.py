@@ -21,6 +21,8 @@ from tests.backends.reference_run import Reference
 
 #: Of the largest value: one op in f32, in another order, with exponentials of our own.
 TOLERANCE = 1e-5
+#: Ops that may round what they multiply: probabilities to bf16, by half a step of 2^-8.
+COARSE = {"bf16_attention": 2.0**-9}
 
 
 def test_nothing_is_missing() -> None:
@@ -55,10 +57,10 @@ def test_op(case: Case, threads: int, tmp_path: Path) -> None:
             if case.matters is not None and name == "y0":
                 matters = case.matters(inputs)
                 got, want = np.where(matters, got, 0), np.where(matters, want, 0)
-            compare(name, got, want)
+            compare(name, got, want, COARSE.get(case.op, TOLERANCE))
 
 
-def compare(name: str, got: Any, want: Any) -> None:
+def compare(name: str, got: Any, want: Any, tolerance: float) -> None:
     """Equal shapes and kinds; equal integers, and floats up to the tolerance."""
     assert got.shape == want.shape, name
     if want.dtype.kind != "f":
@@ -67,4 +69,4 @@ def compare(name: str, got: Any, want: Any) -> None:
     wide = np.asarray(want, np.float64)
     scale = np.abs(wide).max(initial=0.0)
     error = np.abs(np.asarray(got, np.float64) - wide).max(initial=0.0)
-    assert error <= TOLERANCE * max(scale, 1e-6), f"{name}: {error} of {scale}"
+    assert error <= tolerance * max(scale, 1e-6), f"{name}: {error} of {scale}"

@@ -70,6 +70,7 @@ def attention(low: Lowering, node: Tensor) -> Value:
         float(node.attr("softcap") or 0.0),
         int(node.attr("causal")),
         int(node.attr("window") or 0),
+        int(node.op.name == "bf16_attention"),
     )
     return low.graph.made("attention", node.shape, DType.F32, inputs, *words, order=TOKEN_MAJOR)
 
@@ -176,6 +177,7 @@ ROWS: dict[str, Row] = {
     "add_layer_norm": add_norm,
     "rope": rope,
     "attention": attention,
+    "bf16_attention": attention,
     "cache": cache,
     "read": read,
     "quantize_activation": quantize_activation,

@@ -75,7 +75,7 @@ uint64_t SavedState() {
 [[maybe_unused]] bool HasAmx() {
 #if SMELT_HAS_AVX512
   const unsigned kBf16TileInt8 = (1u << 22) | (1u << 24) | (1u << 25);
-  return HasAvx512() && (SavedState() & 0x60000) == 0x60000 &&
+  return HasBf16() && (SavedState() & 0x60000) == 0x60000 &&
          (Cpuid(7).d & kBf16TileInt8) == kBf16TileInt8 && GrantAmx();
 #else
   return false;

@@ -237,6 +237,8 @@ struct AttentionArgs {
   const uint8_t* mask = nullptr;  // (b, j) at b*mask_batch + j; null: all
   int64_t mask_batch = 0;
   const float* sinks = nullptr;  // [heads] or null
+  // Scaled queries, keys and values are rounded to bf16; probabilities may be, where it is faster.
+  bool bf16 = false;
   // Keys and values in rows of their own lengths: element b has lengths[b] + queries keys, which
   // stand for `keys` above; `keys` is at least the largest of them.
   StateRows state;

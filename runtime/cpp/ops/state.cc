@@ -118,7 +118,7 @@ bool MakeKv(const Call& c, const View& v, KvView* kv) {
   return true;
 }
 
-// in: q k v mask bias sinks; words: scale softcap causal window
+// in: q k v mask bias sinks; words: scale softcap causal window bf16
 Status MakeAttention(const Call& c, AttentionArgs* args) {
   const View &q = *c.in[0], &k = *c.in[1], &v = *c.in[2], &y = *c.out[0];
   const View *mask = c.in[3], *bias = c.in[4], *sinks = c.in[5];
@@ -146,6 +146,7 @@ Status MakeAttention(const Call& c, AttentionArgs* args) {
   args->scale = c.Float(0), args->softcap = c.Float(1);
   args->causal = c.Word(2) != 0;
   args->window = c.Word(3);
+  args->bf16 = c.Word(4) != 0;
   if (mask) {
     const bool good = mask->rank == 2 && mask->elem == Elem::kBool &&
                       (mask->dims[0] == 1 || mask->dims[0] == args->batch) &&

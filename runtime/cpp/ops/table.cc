@@ -88,7 +88,7 @@ constexpr OpSpec kAll[] = {
     {80, "append", "x", 0, "s", CheckAppend, RunAppend, nullptr, false},
     {81, "write_state", "x", 0, "s", CheckWriteState, RunWriteState, nullptr, false},
     {82, "load_cache", "x", 1, "", CheckLoadCache, RunLoadCache, nullptr, false},
-    {83, "attention", "xxx???", 1, "ffww", CheckAttention, RunAttention, ScratchAttention, false},
+    {83, "attention", "xxx???", 1, "ffwww", CheckAttention, RunAttention, ScratchAttention, false},
 };
 
 // A build for known models says which opcodes it keeps (SMELT_OPS in CMake). The others' rows are

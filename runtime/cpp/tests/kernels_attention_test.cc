@@ -13,8 +13,10 @@ struct Case {
   bool ring, causal;
   int64_t window;
   float softcap;
-  bool bias, mask, sinks;
+  bool bias, mask, sinks, bf16;
 };
+
+float ToBf16AndBack(float x) { return FloatOfBf16(Bf16OfFloat(x)); }
 
 std::vector<double> Reference(const Case& c, const std::vector<float>& q,
                               const std::vector<float>& k, const std::vector<float>& v,
@@ -112,21 +114,26 @@ void TestCase(Random& random, const Case& c) {
   const int64_t capacity = c.ring ? c.window + c.queries + 2 : c.keys + 7;
   std::vector<float> first[kIsas];
   std::vector<double> want;
+  const auto rounded = [&](std::vector<float> x, float factor) {
+    for (float& e : x) e = c.bf16 ? ToBf16AndBack(e * factor) : e;
+    return x;
+  };
   ForEachExec([&](const Exec& exec) {
     snprintf(label, sizeof label,
              "attention B%d H%d/%d S%d T%d D%d/%d dtype %d ring %d causal %d window %d cap %g bias "
-             "%d mask %d sinks %d %s/%d",
+             "%d mask %d sinks %d bf16 %d %s/%d",
              static_cast<int>(c.batch), static_cast<int>(c.heads), static_cast<int>(c.kv_heads),
              static_cast<int>(c.queries), static_cast<int>(c.keys), static_cast<int>(c.dim),
              static_cast<int>(c.value_dim), static_cast<int>(c.dtype), c.ring, c.causal,
              static_cast<int>(c.window), static_cast<double>(c.softcap), c.bias, c.mask, c.sinks,
-             IsaName(exec.isa), exec.threads());
+             c.bf16, IsaName(exec.isa), exec.threads());
     where = label;
     Region keys(c.dtype, c.batch, c.kv_heads, capacity, c.dim, c.ring);
     Region values(c.dtype, c.batch, c.kv_heads, capacity, c.value_dim, c.ring);
     const std::vector<float> kf = Fill(exec, keys, k, c.keys), vf = Fill(exec, values, v, c.keys);
     if (want.empty())
-      want = Reference(c, q, kf, vf, c.ring ? capacity : 0, scale, bias, mask, sinks);
+      want = Reference(c, rounded(q, scale), rounded(kf, 1.0f), rounded(vf, 1.0f),
+                       c.ring ? capacity : 0, c.bf16 ? 1.0f : scale, bias, mask, sinks);
     std::vector<float> out(want.size(), 3.0f);
     AttentionArgs a;
     a.batch = c.batch, a.heads = c.heads, a.kv_heads = c.kv_heads, a.queries = c.queries,
@@ -140,12 +147,14 @@ void TestCase(Random& random, const Case& c) {
     a.softcap = c.softcap;
     a.causal = c.causal;
     a.window = c.window;
+    a.bf16 = c.bf16;
     if (c.bias) a.bias = bias.data(), a.bias_head = c.queries * c.keys, a.bias_query = c.keys;
     if (c.mask) a.mask = mask.data(), a.mask_batch = c.keys;
     if (c.sinks) a.sinks = sinks.data();
     Buffer scratch(AttentionScratchBytes(exec, a));
     Attention(exec, a, scratch.data());
-    ExpectNear(out, want, 1e-5);
+    const bool rounds = c.bf16 && (exec.isa == Isa::kAvx512Bf16 || exec.isa == Isa::kAmx);
+    ExpectNear(out, want, rounds ? 0x1p-9 : 1e-5);  // probabilities too, in bf16
     std::vector<float>& one = first[static_cast<int>(exec.isa)];
     if (one.empty()) one = out;
     Expect(SameBits(one, out), "result depends on the number of threads");
@@ -199,7 +208,8 @@ void TestAttention(Random& random) {
                   0.0f,
                   false,
                   false,
-                  false};
+                  false,
+                  turn % 8 < 3};
         c.dtype = static_cast<DType>(turn % 4);
         c.causal = turn % 7 != 0;
         if (turn % 5 == 0) c.window = 9;

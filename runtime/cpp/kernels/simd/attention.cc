@@ -1,6 +1,5 @@
-// Flash-style attention for prefill: scores exist one tile at a time, with a running maximum and
-// sum for each row. They lie as [key][row], so that the softmax runs along whole vectors of rows.
-#include "attention_block.h"
+// Prefill by f32 products, and the end of every attention.
+#include "attention_prefill.h"
 
 namespace smelt {
 namespace SMELT_ISA_NS {
@@ -23,150 +22,52 @@ void Finish(const Geometry& g, const AttentionBlock& t, int64_t row, const float
 
 namespace {
 
-struct Tiles {
-  BlockSizes size;
-  float *query, *scores, *out, *keys, *values, *top, *sum, *fade, *first, *last;
-  Tiles(const AttentionBlock& t, int64_t rows) : size(PrefillSizes(*t.args, rows)) {
-    query = t.scratch;
-    scores = query + size.query;
-    out = scores + size.scores;
-    keys = out + size.out;
-    values = keys + size.keys;
-    top = values + size.values;
-    sum = top + size.lanes;
-    fade = sum + size.lanes;
-    first = fade + size.lanes;
-    last = first + size.lanes;
+struct FloatMath {
+  static void Queries(const Geometry& g, const AttentionBlock& t, const Tiles& s) {
+    StoreQueries(s, g.a.dim, [&](int64_t row, int64_t d) {
+      return row < g.rows ? QueryPart(g, QueryRow(g, t, row) + d, g.a.dim - d) : Zero();
+    });
+  }
+  static Operand Keys(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t first,
+                      int64_t count) {
+    return Rows(g.a.k, t, first, count, g.a.dim, s.size.dim, s.keys);
+  }
+  static Operand Values(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t first,
+                        int64_t count) {
+    return Rows(g.a.v, t, first, count, g.a.value_dim, s.size.value, s.values);
+  }
+  static void Scores(const Geometry& g, const Tiles& s, Operand keys, int64_t count) {
+    Gemm(keys.data, keys.stride, 1, s.query, s.size.lanes, g.a.dim, count, s.size.lanes / 16,
+         s.scores, s.size.lanes, false);
+  }
+  static Vf Exponentials(float* scores, int64_t lanes, int64_t count, Vf base) {
+    Vf sum = Zero();
+    for (int64_t j = 0; j < count; ++j, scores += lanes) {
+      const Vf e = ExpBelow(Load(scores) - base);
+      Store(scores, e);
+      sum = sum + e;
+    }
+    return sum;
+  }
+  static void Add(const Geometry& g, const Tiles& s, Operand values, int64_t count) {
+    Gemm(s.scores, 1, s.size.lanes, values.data, values.stride, count, g.rows, s.size.value / 16,
+         s.out, s.size.value, true);
+  }
+
+ private:
+  // In place where that can be, else converted.
+  static Operand Rows(const KvView& view, const AttentionBlock& t, int64_t first, int64_t count,
+                      int64_t dim, int64_t stride, float* rows) {
+    const float* data = InPlace<float>(view, DType::kF32, t, first, count);
+    if (data != nullptr && dim % 16 == 0 && !t.args->bf16) return {data, view.token};
+    Convert(view, t, first, count, dim, stride, rows);
+    return {rows, stride};
   }
 };
 
-void LoadQueries(const Geometry& g, const AttentionBlock& t, const Tiles& s) {
-  const int64_t lanes = s.size.lanes, dim = g.a.dim;
-  const Vf scale = Set1(g.a.scale);
-  for (int64_t row = 0; row < lanes; row += 4) {
-    const float* q[4];
-    for (int i = 0; i < 4; ++i) {
-      q[i] = row + i < g.rows ? QueryRow(g, t, row + i) : nullptr;
-      s.top[row + i] = -INFINITY;
-      s.sum[row + i] = 0.0f;
-    }
-    for (int64_t d = 0; d < dim; d += 16) {
-      Vf rows[4];
-      for (int i = 0; i < 4; ++i)
-        rows[i] = q[i] != nullptr ? LoadN(q[i] + d, dim - d) * scale : Zero();
-      StoreColumnsN(rows, s.query + d * lanes + row, lanes, dim - d);
-    }
-  }
-  memset(s.out, 0, static_cast<size_t>(s.size.out) * 4);
-}
-
-// Where each row's keys begin and end, counted from the tile's first key; false when every row sees
-// the whole tile.
-bool RowBounds(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t key,
-               int64_t count) {
-  if (!g.a.causal && g.a.window == 0 && g.a.k.ring == 0) return false;
-  bool cut = false;
-  for (int64_t row = 0; row < s.size.lanes; ++row) {
-    const KeyRange r =
-        row < g.rows ? KeysOf(g.a, t.b, t.query_first + row / g.group) : KeyRange{key, key + count};
-    const int64_t first = r.first - key, last = r.last - key;
-    s.first[row] = static_cast<float>(first < 0 ? 0 : first > count ? count : first);
-    s.last[row] = static_cast<float>(last < 0 ? 0 : last > count ? count : last);
-    cut = cut || first > 0 || last < count;
-  }
-  return cut;
-}
-
-// Soft cap, bias, masks; scores [count][lanes].
-void Adjust(const Geometry& g, const AttentionBlock& t, const Tiles& s, int64_t key,
-            int64_t count) {
-  const int64_t lanes = s.size.lanes;
-  if (g.a.softcap > 0.0f) {
-    for (int64_t i = 0; i < count * lanes; i += 16)
-      Store(s.scores + i, SoftCap(Load(s.scores + i), g.a.softcap));
-  }
-  if (g.a.bias != nullptr) {
-    for (int64_t row = 0; row < g.rows; ++row) {
-      const float* bias = BiasRow(g, t, row) + key;
-      for (int64_t j = 0; j < count; ++j) s.scores[j * lanes + row] += bias[j];
-    }
-  }
-  const Vf never = Set1(-INFINITY);
-  const bool cut = RowBounds(g, t, s, key, count);
-  for (int64_t j = 0; j < count; ++j) {
-    float* scores = s.scores + j * lanes;
-    if (Masked(g, t, key + j)) {
-      for (int64_t v = 0; v < lanes; v += 16) Store(scores + v, never);
-    } else if (cut) {
-      const Vf at = Set1(static_cast<float>(j));
-      for (int64_t v = 0; v < lanes; v += 16) {
-        const Vf x = IfLess(at, Load(s.last + v), Load(scores + v), never);
-        Store(scores + v, IfLess(at, Load(s.first + v), never, x));
-      }
-    }
-  }
-}
-
-// scores become probabilities relative to the running maximum; earlier sums and outputs fade
-// accordingly.
-void SoftmaxTile(const Geometry& g, const Tiles& s, int64_t count) {
-  const int64_t lanes = s.size.lanes;
-  bool faded = false;
-  for (int64_t v = 0; v < lanes; v += 16) {
-    const Vf old = Load(s.top + v);
-    Vf top = old;
-    for (int64_t j = 0; j < count; ++j) top = Max(Load(s.scores + j * lanes + v), top);
-    const Vf base = IfLess(Set1(-INFINITY), top, top, Zero());
-    Vf sum = Zero();
-    for (int64_t j = 0; j < count; ++j) {
-      float* p = s.scores + j * lanes + v;
-      const Vf e = ExpBelow(Load(p) - base);
-      Store(p, e);
-      sum = sum + e;
-    }
-    const Vf fade = ExpBelow(old - base);
-    Store(s.sum + v, Fma(Load(s.sum + v), fade, sum));
-    Store(s.top + v, top);
-    Store(s.fade + v, fade);
-    faded = faded || ReduceAdd(IfLess(fade, Set1(1.0f), Set1(1.0f), Zero())) > 0.0f;
-  }
-  if (!faded) return;
-  for (int64_t row = 0; row < g.rows; ++row) {
-    const Vf fade = Set1(s.fade[row]);
-    float* out = s.out + row * s.size.value;
-    for (int64_t d = 0; d < s.size.value; d += 16) Store(out + d, Load(out + d) * fade);
-  }
-}
-
 }  // namespace
 
-void AttendBlock(const AttentionBlock& t) {
-  const Geometry g(t);
-  const Tiles s(t, g.rows);
-  LoadQueries(g, t, s);
-  for (int64_t key = t.key_first / kKeyTile * kKeyTile; key < t.key_last; key += kKeyTile) {
-    const int64_t from = key < t.key_first ? t.key_first : key;
-    const int64_t count = (key + kKeyTile < t.key_last ? key + kKeyTile : t.key_last) - from;
-    const float *keys = s.keys, *values = s.values;
-    int64_t key_stride = s.size.dim, value_stride = s.size.value;
-    if (InPlace(g.a.k, t, from, count, g.a.dim, &keys))
-      key_stride = g.a.k.token;
-    else
-      Convert(g.a.k, t, from, count, g.a.dim, key_stride, s.keys);
-    if (InPlace(g.a.v, t, from, count, g.a.value_dim, &values))
-      value_stride = g.a.v.token;
-    else
-      Convert(g.a.v, t, from, count, g.a.value_dim, value_stride, s.values);
-    Gemm(keys, key_stride, 1, s.query, s.size.lanes, g.a.dim, count, s.size.lanes / 16, s.scores,
-         s.size.lanes, false);
-    Adjust(g, t, s, from, count);
-    SoftmaxTile(g, s, count);
-    Gemm(s.scores, 1, s.size.lanes, values, value_stride, count, g.rows, s.size.value / 16, s.out,
-         s.size.value, true);
-  }
-  for (int64_t row = 0; row < g.rows; ++row)
-    Finish(g, t, row, s.out + row * s.size.value, s.top[row], s.sum[row]);
-}
+void AttendBlock(const AttentionBlock& t) { AttendBlockBy<FloatMath>(t); }
 
 }  // namespace SMELT_ISA_NS
 }  // namespace smelt

@@ -31,22 +31,34 @@ SMELT_INLINE const float* BiasRow(const Geometry& g, const AttentionBlock& t, in
   return g.a.bias + t.b * g.a.bias_batch + head * g.a.bias_head + token * g.a.bias_query;
 }
 
-// Rows of f32 that can be read in place: one pointer and a stride; false when they must be
+// Sixteen channels of a query, n of them there, scaled, and rounded as the arguments say.
+SMELT_INLINE Vf QueryPart(const Geometry& g, const float* q, int64_t n) {
+  const Vf x = LoadN(q, n) * Set1(g.a.scale);
+  return g.a.bf16 ? RoundToBf16(x) : x;
+}
+
+// Where rows of keys or values lie as they are computed with, evenly apart; null when they must be
 // converted or gathered.
-static inline bool InPlace(const KvView& view, const AttentionBlock& t, int64_t first,
-                           int64_t count, int64_t dim, const float** p) {
-  if (view.dtype != DType::kF32 || dim % 16 != 0) return false;
+template <typename T>
+const T* InPlace(const KvView& view, DType dtype, const AttentionBlock& t, int64_t first,
+                 int64_t count) {
   const int64_t slot = SlotOf(view, first);
-  if (view.ring > 0 && slot + count > view.ring) return false;
-  *p = static_cast<const float*>(view.data) + t.row * view.batch + t.kv_head * view.head +
-       slot * view.token;
-  return true;
+  if (view.dtype != dtype || (view.ring > 0 && slot + count > view.ring)) return nullptr;
+  return static_cast<const T*>(view.data) + t.row * view.batch + t.kv_head * view.head +
+         slot * view.token;
+}
+
+SMELT_INLINE bool IsRounded(const KvView& view, const AttentionBlock& t) {
+  return t.args->bf16 && view.dtype != DType::kBf16;
 }
 
 static inline void Convert(const KvView& view, const AttentionBlock& t, int64_t first,
                            int64_t count, int64_t dim, int64_t stride, float* rows) {
-  for (int64_t j = 0; j < count; ++j)
-    KvLoadRow(view, t.row, t.kv_head, first + j, dim, rows + j * stride, true);
+  for (int64_t j = 0; j < count; ++j, rows += stride) {
+    KvLoadRow(view, t.row, t.kv_head, first + j, dim, rows, true);
+    for (int64_t d = 0; IsRounded(view, t) && d < dim; d += 16)
+      Store(rows + d, RoundToBf16(Load(rows + d)));
+  }
 }
 
 // out = acc / sum after the row's sink, if any; nothing allowed gives zeros.

@@ -155,8 +155,8 @@ void AddRun(float* p, int64_t p_stride, int64_t rows, int64_t dim, const Run& ru
 }
 
 // Calls body(run, first key) for the evenly spaced runs of keys [t.key_first, t.key_last): two
-// where a ring wraps. Rows whose width is no multiple of 16 are widened and padded into `buffer`,
-// kKeyTile at a time.
+// where a ring wraps. Rows whose width is no multiple of 16, or that are to be rounded, are widened
+// and padded into `buffer`, kKeyTile at a time.
 template <typename Body>
 void ForRuns(const KvView& view, const AttentionBlock& t, int64_t dim, float* buffer,
              const Body& body) {
@@ -165,7 +165,7 @@ void ForRuns(const KvView& view, const AttentionBlock& t, int64_t dim, float* bu
     const int64_t slot = SlotOf(view, key);
     int64_t count = t.key_last - key;
     if (view.ring > 0 && slot + count > view.ring) count = view.ring - slot;
-    if (dim % 16 == 0) {
+    if (dim % 16 == 0 && !IsRounded(view, t)) {
       const int64_t at = t.row * view.batch + t.kv_head * view.head + slot * view.token;
       const float* scales = view.dtype == DType::kI8 ? view.scales + t.row * view.scale_batch +
                                                            t.kv_head * view.scale_head + slot
@@ -228,7 +228,7 @@ void AttendChunk(const AttentionBlock& t) {
   for (int64_t row = 0; row < g.rows; ++row) {
     const float* q = QueryRow(g, t, row);
     for (int64_t d = 0; d < size.dim; d += 16) {
-      Store(query + row * size.dim + d, LoadN(q + d, g.a.dim - d) * Set1(g.a.scale));
+      Store(query + row * size.dim + d, QueryPart(g, q + d, g.a.dim - d));
     }
   }
   ForRuns(g.a.k, t, g.a.dim, buffer, [&](DType dtype, const Run& run, int64_t first) {

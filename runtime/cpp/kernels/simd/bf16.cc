@@ -1,13 +1,11 @@
 // Products of bf16 by vdpbf16ps: two columns an instruction, at twice the speed of f32. A packed
 // panel is already what it wants of its weights ([K/2][16][2]); inputs are rounded as everywhere
 // and lie as pairs. One row stays with LinearFloat: memory bounds it.
-//
-// Products of bf16 are exact in f32; a pair is added to the running sum odd column first, with both
-// sums rounded. The instruction takes denormals for zero, below 1.2e-38.
 #include "bf16.h"
 
 #include <immintrin.h>
 
+#include "bf16_pairs.h"
 #include "linear.h"
 
 namespace smelt {
@@ -18,22 +16,9 @@ bool HasPairs(const PackedMatrix& w, Input input, int height) {
   return input == Input::kBf16 && w.shape.format == Format::kBf16 && height == kTileRows;
 }
 
-// Assembly, so that only these two instructions need what the machine may lack.
-SMELT_INLINE Vf Dot2(Vf acc, Vb pairs, Vi in) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(acc.v) : "v"(pairs.v), "v"(in.v));
-  return acc;
-}
-
-// 32 columns as pairs of bf16, to nearest even.
-SMELT_INLINE Vf Rounded(Vf low, Vf high) {
-  Vf pairs;
-  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(pairs.v) : "v"(high.v), "v"(low.v));
-  return pairs;
-}
-
 template <int kRows, int kPanels>
 void PanelsBf16(const PackedMatrix& w, int64_t panel, const TileCall& call, int row, float* out) {
-  const int32_t* x = static_cast<const int32_t*>(call.tile) + row;
+  const float* x = static_cast<const float*>(call.tile) + row;
   const int64_t bytes = w.padded_cols * kPanel * 2;
   const uint8_t* p = w.codes + panel * bytes;
   Vf sum[kPanels][kRows];
@@ -43,12 +28,12 @@ void PanelsBf16(const PackedMatrix& w, int64_t panel, const TileCall& call, int 
     for (int r = 0; r < kRows; ++r) sum[i][r] = Zero();
   }
   for (int64_t k = 0; k < w.padded_cols; k += 2, p += 64, x += kTileRows) {
-    Vb pairs[kPanels];
+    Vf pairs[kPanels];
 #pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i) pairs[i] = LoadB(p + i * bytes);
+    for (int i = 0; i < kPanels; ++i) pairs[i] = AsFloat(AsInt(LoadB(p + i * bytes)));
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-      const Vi in = SetI(x[r]);
+      const Vf in = Set1(x[r]);
 #pragma GCC unroll 2
       for (int i = 0; i < kPanels; ++i) sum[i][r] = Dot2(sum[i][r], pairs[i], in);
     }

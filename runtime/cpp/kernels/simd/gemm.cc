@@ -1,76 +1,20 @@
 #include "gemm.h"
 
+#include "gemm_tile.h"
+
 namespace smelt {
 namespace SMELT_ISA_NS {
 namespace {
 
-struct Block {
-  const float* a;
-  int64_t a_row, a_col;
-  const float* b;
-  int64_t ldb, k;
-  float* c;
-  int64_t ldc;
-  bool add;
+struct FloatProduct {
+  static SMELT_INLINE_MEMBER Vf Add(Vf sum, Vf column, Vf x) { return Fma(x, column, sum); }
 };
-
-template <int kRows, int kVecs>
-void Tile(const Block& t) {
-  Vf sum[kRows][kVecs];
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVecs; ++v) sum[r][v] = t.add ? Load(t.c + r * t.ldc + 16 * v) : Zero();
-  }
-  const float* a = t.a;
-  const float* b = t.b;
-  for (int64_t k = 0; k < t.k; ++k, a += t.a_col, b += t.ldb) {
-    Vf column[kVecs];
-    for (int v = 0; v < kVecs; ++v) column[v] = Load(b + 16 * v);
-    for (int r = 0; r < kRows; ++r) {
-      const Vf x = Set1(a[r * t.a_row]);
-      for (int v = 0; v < kVecs; ++v) sum[r][v] = Fma(x, column[v], sum[r][v]);
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVecs; ++v) Store(t.c + r * t.ldc + 16 * v, sum[r][v]);
-  }
-}
-
-template <int kVecs>
-void Rows(Block t, int64_t rows) {
-  while (rows > 0) {
-    int64_t done = 0;
-    if constexpr (kGemmRows >= 6) {
-      if (rows >= 6)
-        done = 6, Tile<6, kVecs>(t);
-      else if (rows >= 4)
-        done = 4, Tile<4, kVecs>(t);
-    }
-    if (done == 0 && kGemmRows >= 3 && rows == 3) done = 3, Tile<3, kVecs>(t);
-    if (done == 0 && rows >= 2) done = 2, Tile<2, kVecs>(t);
-    if (done == 0) done = 1, Tile<1, kVecs>(t);
-    t.a += done * t.a_row;
-    t.c += done * t.ldc;
-    rows -= done;
-  }
-}
 
 }  // namespace
 
 void Gemm(const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t ldb, int64_t k,
           int64_t rows, int64_t vecs, float* c, int64_t ldc, bool add) {
-  while (vecs > 0) {
-    const Block t = {a, a_row, a_col, b, ldb, k, c, ldc, add};
-    int64_t done = 1;
-    if constexpr (kGemmCols >= 4) {
-      done = vecs >= 4 ? 4 : vecs >= 2 ? 2 : 1;
-      if (done == 4) Rows<4>(t, rows);
-      if (done == 2) Rows<2>(t, rows);
-    }
-    if (done == 1) Rows<1>(t, rows);
-    b += 16 * done;
-    c += 16 * done;
-    vecs -= done;
-  }
+  GemmOf<FloatProduct>({a, a_row, a_col, b, ldb, k, c, ldc, add}, rows, vecs);
 }
 
 void GemmPanel(const float* a, int64_t lda, const float* panel, int64_t k, int64_t rows,

@@ -31,7 +31,7 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
     Vf column[kPanels][kCols];
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) reader[p].Next(column[p]);
-#pragma GCC unroll 8
+#pragma GCC unroll kColumnUnroll
     for (int c = 0; c < kCols; ++c, x += kHeight) {
 #pragma GCC unroll 12
       for (int r = 0; r < kRows; ++r) {
@@ -46,7 +46,7 @@ void PanelsFloat(const PackedMatrix& w, int64_t panel, const TileCall& call, int
   };
   int64_t k = 0;
   for (; k + kCols * kBlocks <= w.padded_cols; k += kCols * kBlocks) {
-#pragma GCC unroll 8
+#pragma GCC unroll kColumnUnroll
     for (int b = 0; b < kBlocks; ++b) step(b * kCols);
   }
   for (; k < w.padded_cols; k += kCols) step(0);

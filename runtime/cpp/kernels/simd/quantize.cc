@@ -5,6 +5,17 @@ namespace smelt {
 namespace SMELT_ISA_NS {
 namespace {
 
+// body(v) of every vector of a group: a loop where their number is not known.
+template <int kVecs, typename Body>
+SMELT_INLINE void ForVectors(int64_t count, const Body& body) {
+  if constexpr (kVecs > 0) {
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < kVecs; ++v) body(v);
+  } else {
+    for (int64_t v = 0; v < count; ++v) body(v);
+  }
+}
+
 // Up to 16 whole groups of kVecs vectors (0: `vecs`): maxima and sums are folded together,
 // divisions are vectors. left, when given: what the codes leave over.
 template <int kVecs>
@@ -15,9 +26,10 @@ void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedR
   for (int64_t i = batch; i < 16; ++i) rows[i] = Zero();
   for (int64_t i = 0; i < batch; ++i) {
     const float* from = x + i * 16 * count;
-    Vf most = Abs(Load(from));
-#pragma GCC unroll 8
-    for (int64_t v = 1; v < count; ++v) most = Max(Abs(Load(from + 16 * v)), most);
+    Vf most = Zero();
+    ForVectors<kVecs>(count, [&](int64_t v) __attribute__((always_inline)) {
+      most = Max(Abs(Load(from + 16 * v)), most);
+    });
     rows[i] = most;
   }
   const Vf top = MaxRows(rows);
@@ -30,8 +42,7 @@ void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedR
     int64_t together = out.run;
     const Vf by = Set1(inverse[i]), step = Set1(scale[i]);
     Vf codes = Zero();
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < count; ++v) {
+    ForVectors<kVecs>(count, [&](int64_t v) __attribute__((always_inline)) {
       const Vf value = Load(from + 16 * v);
       const Vi code = ToInt(Clamp(value * by, -127.0f, 127.0f));
       const Vf rounded = ToFloat(code);
@@ -41,7 +52,7 @@ void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedR
         StoreI8(to, code);
         to += 16;
         together -= 16;
-        if (together > 0) continue;
+        if (together > 0) return;
         to += out.run_stride - out.run;
         together = out.run;
       } else {
@@ -49,7 +60,7 @@ void QuantizeBatch(const float* x, int64_t batch, int64_t vecs, const QuantizedR
         StoreI8(part, code);
         for (int j = 0; j < 4; ++j, to += out.run_stride) memcpy(to, part + 4 * j, 4);
       }
-    }
+    });
     rows[i] = codes;
   }
   Store(sum, ReduceRows(rows));  // exact: at most 1024 * 127

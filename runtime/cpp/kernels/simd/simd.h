@@ -59,6 +59,8 @@ SMELT_INLINE Vi ToBf16(Vf a) {
   return Shr<16>(u + SetI(0x7FFF) + (Shr<16>(u) & SetI(1)));
 }
 
+SMELT_INLINE Vf RoundToBf16(Vf a) { return AsFloat(Shl<16>(ToBf16(a))); }
+
 // For weights of a decode step that stream from memory faster than the hardware prefetcher runs
 // ahead: asks a page ahead, once for each `bytes` that are consumed; nothing is gained nearer or
 // further.

@@ -33,7 +33,8 @@ constexpr int kHighShift = 0;  // products of shifted nibbles would not fit 16 b
 // `panels` products.
 constexpr int kIntRows = 4, kIntPanels = 1;
 constexpr int kFloatRows = 4, kFloatPanels = 1;
-constexpr int kDecodeRows = 4;  // query rows that share a widened key
+constexpr int kColumnUnroll = 8;  // columns of a float tile in one step
+constexpr int kDecodeRows = 4;    // query rows that share a widened key
 constexpr int kGemmRows = 6, kGemmCols = 1;
 
 SMELT_INLINE Vf Zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }

@@ -29,6 +29,7 @@ constexpr int kHighShift = 4;  // how far RawHighNibbles are from their place
 // `panels` products.
 constexpr int kIntRows = 6, kIntPanels = 2;
 constexpr int kFloatRows = 12, kFloatPanels = 2;
+constexpr int kColumnUnroll = 8;             // columns of a float tile in one step
 constexpr int kDecodeRows = 4;               // query rows that share a widened key
 constexpr int kGemmRows = 6, kGemmCols = 4;  // plain matrix tile: rows x vectors of 16
 

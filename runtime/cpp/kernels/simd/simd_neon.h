@@ -33,7 +33,8 @@ constexpr int kHighShift = 0;
 // `panels` products.
 constexpr int kIntRows = 4, kIntPanels = 1;
 constexpr int kFloatRows = 4, kFloatPanels = 1;
-constexpr int kDecodeRows = 1;  // query rows that share a widened key
+constexpr int kColumnUnroll = 8;  // columns of a float tile in one step
+constexpr int kDecodeRows = 1;    // query rows that share a widened key
 constexpr int kGemmRows = 6, kGemmCols = 1;
 
 // Applies f to each quarter.

@@ -38,7 +38,8 @@ constexpr int kHighShift = 0;  // products of shifted nibbles would not fit 16 b
 // `panels` products.
 constexpr int kIntRows = 4, kIntPanels = 1;
 constexpr int kFloatRows = 4, kFloatPanels = 1;
-constexpr int kDecodeRows = 1;  // query rows that share a widened key
+constexpr int kColumnUnroll = 1;  // a loop: its columns lie in memory anyway
+constexpr int kDecodeRows = 1;    // query rows that share a widened key
 constexpr int kGemmRows = 2, kGemmCols = 1;
 
 // Applies f to each quarter.

@@ -48,10 +48,12 @@ constexpr KernelTable WithBf16() {
   KernelTable t = Plain();
   t.pack_tile = Bf16PackTile;
   t.linear_float = Bf16LinearFloat;
+  t.attend_block = Bf16AttendBlock;
   return t;
 }
 constexpr KernelTable WithAmx() {
   KernelTable t = Plain();
+  t.attend_block = Bf16AttendBlock;
   t.tile_height = AmxHeight;
   t.unpack_bytes = AmxUnpackBytes;
   t.unpack = AmxUnpack;
