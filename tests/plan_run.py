@@ -15,8 +15,6 @@ import numpy as np
 from smelt.runtime.edge_engine import EdgeEngine, open_engine
 from smelt.runtime.metrics import peak_memory, reset_peak_memory
 
-CHUNK = 128
-
 
 def fill(engine: EdgeEngine, context: int) -> None:
     """Feed random tokens by whole chunks, the last ones singly, until the context is full."""
@@ -24,7 +22,7 @@ def fill(engine: EdgeEngine, context: int) -> None:
     ids = np.random.default_rng(0).integers(0, vocabulary, (1, context))
     at = 0
     while at < context:
-        stop = at + CHUNK if at + CHUNK < context else at + 1
+        stop = at + engine.chunk if at + engine.chunk < context else at + 1
         engine.call_last(
             "main",
             {

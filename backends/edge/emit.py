@@ -28,10 +28,10 @@ FEATURE = "core.1"
 #: Required by programs whose logits can be asked for in part.
 LAST_FEATURE = "last.1"
 
-#: Sizes at which buffers are packed; offsets are exact at any others too.
-TYPICAL = {"batch": 1, "seq": 128, "past": 896, "source": 256, LAST: 1}
 #: Tokens of one call of a model with state, unless the one who opens it decides otherwise.
-CHUNK = 128
+CHUNK = 256
+#: Sizes at which buffers are packed; offsets are exact at any others too.
+TYPICAL = {"batch": 1, "seq": CHUNK, "past": 768, "source": 256, LAST: 1}
 #: Tokens of a source that a session has room for at first; it grows with the longest.
 SOURCE = 512
 

@@ -24,10 +24,10 @@ namespace {
 
 constexpr uint32_t kClosed = 0xFFFFFFFFu;  // no task index reaches it
 // Beside a neighbour on one of the cores, a thread that spins uses up its share of that core, and
-// is then left out for whole turns of the scheduler. Two waits that no task explains, soon after
-// each other, tell of one: for a while threads then go to sleep almost at once.
+// is then left out for whole turns of the scheduler. Two waits longer than the work they follow,
+// soon after each other, tell of one: for a while threads then go to sleep almost at once.
 constexpr int64_t kSpin = 20000, kShortSpin = 2000;  // nanoseconds
-constexpr int64_t kStall = 1000000, kAgain = 100000000, kPolite = 1000000000;
+constexpr int64_t kStall = 1000000, kAgain = 100000000, kPolite = 4000000000;
 
 void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -185,17 +185,18 @@ void ThreadPool::Run(int64_t count, Task task, void* context) {
     pthread_cond_broadcast(&sleep.work);
     pthread_mutex_unlock(&sleep.mutex);
   }
+  const int64_t begun = Now();
   RunSome(0);
   const auto finished = [this, count] { return done_.load(std::memory_order_seq_cst) == count; };
   if (SpinUntil(finished, polite_until_)) return;
-  const int64_t start = Now();
+  const int64_t waiting = Now();
   pthread_mutex_lock(&sleep.mutex);
   caller_sleeps_.store(true);
   while (!finished()) pthread_cond_wait(&sleep.finished, &sleep.mutex);
   caller_sleeps_.store(false);
   pthread_mutex_unlock(&sleep.mutex);
   const int64_t end = Now();
-  if (end - start < kStall) return;
+  if (end - waiting < kStall || end - waiting < waiting - begun) return;
   if (end - stalled_ < kAgain) polite_until_.store(end + kPolite, std::memory_order_relaxed);
   stalled_ = end;
 }
