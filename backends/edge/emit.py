@@ -24,7 +24,8 @@ from smelt.runtime.edge_format import ELEMENTS, MAX_RANK, NONE
 #: Later families take precedence: a product may take an activation along.
 ROWS: dict[str, Row] = {**elementwise.ROWS, **layers.ROWS, **matrix.ROWS}
 
-FEATURE = "core.1"
+#: Of every file; another number when an instruction means something else than before.
+FEATURE = "core.2"
 #: Required by programs whose logits can be asked for in part.
 LAST_FEATURE = "last.1"
 

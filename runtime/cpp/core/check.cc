@@ -105,8 +105,11 @@ class Checker {
       if (!IsText(m_.features[i].name)) return Bad("feature", i);
       const char* name = m_.Text(m_.features[i].name);
       if (!HasFeature(name)) {
-        return Error(Code::kUnsupported,
-                     "the file needs the feature `%.64s`, which this runtime lacks", name);
+        return Error(
+            Code::kUnsupported,
+            "the file needs the feature `%.64s`, which this runtime lacks: open it with the "
+            "version that made it, or compile the model again",
+            name);
       }
     }
     for (uint32_t i = 0; i < m_.settings.count; ++i) {

@@ -9,7 +9,7 @@
 namespace smelt {
 namespace {
 
-constexpr const char* kFeatures[] = {"core.1", "last.1"};
+constexpr const char* kFeatures[] = {"core.2", "last.1"};
 
 uint32_t HeaderCrc(const uint8_t* bytes) {
   FileHeader header;
