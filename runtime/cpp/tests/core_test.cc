@@ -86,7 +86,7 @@ TEST(AMissingFeatureIsNamed) {
   const_cast<char*>((*model)->Text((*model)->features[0].name))[0] = 'x';
   Result<Model::Pointer> again = Model::Borrow(whole.data(), whole.size());
   EXPECT(!again.ok() && again.status().code() == Code::kUnsupported);
-  EXPECT(std::strstr(again.status().message(), "xore.1") != nullptr);
+  EXPECT(std::strstr(again.status().message(), "xore.2") != nullptr);
 }
 
 TEST(ChunksGiveWhatOneCallGives) {
